@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One etcp connection on one socket: the only pump between the two. Reads, feeds, hands out events, seals into the loop's
+ * output buffer, writes, keeps what the socket did not take, stops reading while it is full, arms the connection's
+ * deadline, and closes as section 3 says. Its owner is a session (server), a connector (agent) or a tool.
+ *
+ * After an idle moment a link owns no buffer. Output that one callback produces is written when it returns. */
+#ifndef NET_LINK_H
+#define NET_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <etcp/etcp.h>
+
+struct link;
+struct loop;
+
+/* How a link ended. */
+struct link_end {
+    int error;          /* 0: it ended well (Goodbye sent or received); else an enum etcp_error, or -errno of the socket
+                           when `is_errno` is set */
+    bool is_errno;
+    bool by_peer;       /* a Goodbye, Refusal or end of file of the peer's; false: ours, or a failure */
+    const char *detail; /* the rule that was broken, or NULL; static */
+    uint64_t received_bytes, sent_bytes; /* on the wire */
+};
+
+struct link_handler {
+    /* An event of the connection. The callee may call everything below on the link, link_close() included. */
+    void (*event)(struct link *link, const struct etcp_event *event, void *user);
+    /* The link takes output again after link_send() or a relative had taken less than offered. May be NULL. */
+    void (*writable)(struct link *link, void *user);
+    /* The last call for this link, from the loop, never from inside another call on the link; it is freed on return.
+     * Streams are gone. */
+    void (*closed)(struct link *link, const struct link_end *end, void *user);
+};
+
+/* Takes `fd` (non-blocking, connected stream socket) and `conn` on success only; borrows `handler`, which is static, and
+ * `user`. Returns 0 and a link, which frees itself after `closed`, or -errno. Output that waits is sent from the loop. */
+int link_new(struct loop *loop, int fd, struct etcp_conn *conn, const struct link_handler *handler, void *user,
+             struct link **ret_link);
+
+/* The connection; valid until `closed` returns. Calls on it that make output must be followed by link_flush() unless
+ * they are made inside `event` or `writable`, after which the link flushes by itself. */
+struct etcp_conn *link_conn(struct link *link);
+
+/* Sends stream data: as much as credit and the socket have room for. Returns the number of bytes taken. When it is less
+ * than len, `writable` (socket) or ETCP_EVENT_CREDIT (credit) tells when to go on. */
+size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *data, size_t len);
+
+/* The same for data of the current ETCP_EVENT_DATA, which is sealed where it lies, without a copy. The caller must not look
+ * at the data that was taken afterwards. All or nothing: returns whether it was taken. */
+bool link_send_back(struct link *link, struct etcp_stream *stream, uint8_t *data, size_t len);
+
+/* A classic message: taken whole, or not (then `writable` tells when to try again). */
+bool link_message(struct link *link, const uint8_t *data, size_t len);
+
+/* The current ETCP_EVENT_MESSAGE, sealed where it lies. As link_send_back(). */
+bool link_message_back(struct link *link, uint8_t *data, size_t len);
+
+/* Whether the socket has taken everything so far: false while output waits inside the link. */
+bool link_has_room(const struct link *link);
+
+/* Seals and writes what waits. Not needed inside a handler. */
+void link_flush(struct link *link);
+
+/* Ends the link: Goodbye with code and reason where the connection is up, then section 3's closing; `closed` follows from
+ * the loop. Safe to call at any time, twice too. */
+void link_goodbye(struct link *link, enum etcp_code code, const char *reason);
+
+/* Ends the link at once, without a word; `closed` follows from the loop with `error` and `detail`. */
+void link_abort(struct link *link, int error, const char *detail);
+
+#endif
