@@ -10,7 +10,7 @@ extern "C" {
 
 #if defined(__GNUC__)
 #define ETCP_MUST_USE __attribute__((warn_unused_result))
-#define ETCP_API __attribute__((visibility("default")))
+#define ETCP_API      __attribute__((visibility("default")))
 #else
 #define ETCP_MUST_USE
 #define ETCP_API

@@ -74,22 +74,23 @@ enum etcp_role {
 /* How a connection behaves. Start from zeros and name what you set: a zero means the default. */
 struct etcp_conn_options {
     enum etcp_role role;
-    const struct etcp_identity *identity; /* borrowed for etcp_conn_new() only. Needed, but by an agent in the classic suite */
-    enum etcp_suite suite;                /* agent: the suite to ask for; must fit the identity's network key */
-    bool classic;                         /* server: serve the classic suite too (not with a network key) */
-    enum etcp_refusal refuse;             /* server: answer the request with this Refusal (busy, shutting-down) */
-    uint64_t handshake_timeout_us;        /* default 10 s; from etcp_conn_new() to the end of the handshake, in all */
-    uint64_t heartbeat_interval_us;       /* default 15 s; ask when nothing has arrived for so long */
-    uint64_t dead_peer_timeout_us;        /* default 45 s; lost when nothing valid has arrived for so long */
-    uint32_t max_streams;                 /* default 256; open at once, opened by the peer */
-    uint32_t max_record;                  /* classic: largest n accepted (ciphertext and tag); default and most 65,535 */
+    const struct etcp_identity
+        *identity;                 /* borrowed for etcp_conn_new() only. Needed, but by an agent in the classic suite */
+    enum etcp_suite suite;         /* agent: the suite to ask for; must fit the identity's network key */
+    bool classic;                  /* server: serve the classic suite too (not with a network key) */
+    enum etcp_refusal refuse;      /* server: answer the request with this Refusal (busy, shutting-down) */
+    uint64_t handshake_timeout_us; /* default 10 s; from etcp_conn_new() to the end of the handshake, in all */
+    uint64_t heartbeat_interval_us; /* default 15 s; ask when nothing has arrived for so long */
+    uint64_t dead_peer_timeout_us;  /* default 45 s; lost when nothing valid has arrived for so long */
+    uint32_t max_streams;           /* default 256; open at once, opened by the peer */
+    uint32_t max_record;            /* classic: largest n accepted (ciphertext and tag); default and most 65,535 */
 };
 
 /* Makes a connection. A server's waits for a request; an agent's has its Encryption Request ready to be drained.
  * The pool is borrowed for the connection's life, `options` for the call. Returns 0 and an owned connection, or ETCP_ENOMEM,
  * ETCP_EINVAL (a suite that does not fit the identity, classic with a network key), ETCP_EUNSUPPORTED. */
-ETCP_API ETCP_MUST_USE int etcp_conn_new(struct etcp_pool *pool, const struct etcp_conn_options *options, uint64_t now_us,
-                                         struct etcp_conn **ret_conn);
+ETCP_API ETCP_MUST_USE int etcp_conn_new(struct etcp_pool *pool, const struct etcp_conn_options *options,
+                                         uint64_t now_us, struct etcp_conn **ret_conn);
 
 /* Wipes its secrets and frees it with all its streams; NULL is fine. May be called at any time, also while an event of
  * the connection is being handled. */
@@ -98,21 +99,21 @@ ETCP_API void etcp_conn_free(struct etcp_conn *conn);
 /* ---- What arrives -------------------------------------------------------------------------------------------------- */
 
 enum etcp_event_type {
-    ETCP_EVENT_PEER = 1,      /* the peer has proved that it holds `peer_key` (classic: NULL, nothing is proved).
+    ETCP_EVENT_PEER = 1,     /* the peer has proved that it holds `peer_key` (classic: NULL, nothing is proved).
                                  Nothing goes on until etcp_conn_accept() or etcp_conn_reject(). */
-    ETCP_EVENT_UP,            /* agent: the first valid record has arrived (classic: the response was accepted).
+    ETCP_EVENT_UP,           /* agent: the first valid record has arrived (classic: the response was accepted).
                                  Servers get it when they accept. From now on it is a connection. */
-    ETCP_EVENT_OPEN,          /* the peer opened `stream` for `service`: keep it, or etcp_stream_fail() */
-    ETCP_EVENT_DATA,          /* `data`, `len` arrived on `stream`; tell with etcp_stream_consume() when it is taken */
-    ETCP_EVENT_CLOSE,         /* the peer sends no more data on `stream` (half-close) */
-    ETCP_EVENT_STREAM_ERROR,  /* `stream` has ended at once: `code`, `reason`; undelivered data is void */
-    ETCP_EVENT_CREDIT,        /* `stream` may send more than before */
-    ETCP_EVENT_PONG,          /* the peer answered a heartbeat: `round_trip_us` */
-    ETCP_EVENT_DRAIN,         /* the peer is shutting down: it finishes the open streams, and takes no new ones */
-    ETCP_EVENT_MESSAGE,       /* classic: one message: `data`, `len` (never empty) */
-    ETCP_EVENT_END,           /* the peer has ended the connection well: `code`, `reason` of its Goodbye. All streams
+    ETCP_EVENT_OPEN,         /* the peer opened `stream` for `service`: keep it, or etcp_stream_fail() */
+    ETCP_EVENT_DATA,         /* `data`, `len` arrived on `stream`; tell with etcp_stream_consume() when it is taken */
+    ETCP_EVENT_CLOSE,        /* the peer sends no more data on `stream` (half-close) */
+    ETCP_EVENT_STREAM_ERROR, /* `stream` has ended at once: `code`, `reason`; undelivered data is void */
+    ETCP_EVENT_CREDIT,       /* `stream` may send more than before */
+    ETCP_EVENT_PONG,         /* the peer answered a heartbeat: `round_trip_us` */
+    ETCP_EVENT_DRAIN,        /* the peer is shutting down: it finishes the open streams, and takes no new ones */
+    ETCP_EVENT_MESSAGE,      /* classic: one message: `data`, `len` (never empty) */
+    ETCP_EVENT_END,          /* the peer has ended the connection well: `code`, `reason` of its Goodbye. All streams
                                  have ended with that code. Drain what waits, then close the transport. */
-    ETCP_EVENT_REFUSED,       /* agent: the server sent a Refusal: `code` is an enum etcp_refusal or unknown. Feed
+    ETCP_EVENT_REFUSED,      /* agent: the server sent a Refusal: `code` is an enum etcp_refusal or unknown. Feed
                                  returns ETCP_EREFUSED next. */
 };
 
@@ -132,10 +133,10 @@ struct etcp_event {
     uint8_t *data;              /* writable, and so are ETCP_DATA_HEAD (message: ETCP_MESSAGE_HEAD) bytes before and
                                    ETCP_TAG behind: it can be sealed again where it lies */
     size_t len;
-    const char *service;          /* terminated */
+    const char *service;              /* terminated */
     const struct etcp_origin *origin; /* never NULL in OPEN */
-    const uint8_t *peer_key;      /* 32 bytes */
-    const char *reason;           /* not terminated, untrusted bytes: escape before showing; never NULL where documented */
+    const uint8_t *peer_key;          /* 32 bytes */
+    const char *reason; /* not terminated, untrusted bytes: escape before showing; never NULL where documented */
     size_t reason_len;
     uint64_t round_trip_us;
 };
@@ -219,8 +220,8 @@ ETCP_API ETCP_MUST_USE int etcp_conn_tick(struct etcp_conn *conn, uint64_t now_u
 /* Opens a stream to a service (1 to 64 characters of a-z 0-9 . _ -, the first a letter or digit); data may be sent at once,
  * without an answer. `origin` is the original client's address, or NULL. Returns 0 and a stream, ETCP_EINVAL (name),
  * ETCP_ECLOSED (connection not ready, classic, or shutting down), ETCP_ENOMEM. */
-ETCP_API ETCP_MUST_USE int etcp_stream_open(struct etcp_conn *conn, const char *service, const struct etcp_origin *origin,
-                                            struct etcp_stream **ret_stream);
+ETCP_API ETCP_MUST_USE int etcp_stream_open(struct etcp_conn *conn, const char *service,
+                                            const struct etcp_origin *origin, struct etcp_stream **ret_stream);
 
 /* Whether `name` is a service name. */
 ETCP_API bool etcp_service_name_valid(const char *name);

@@ -16,9 +16,9 @@
 extern "C" {
 #endif
 
-#define ETCP_KEY_BYTES 32
-#define ETCP_KEY_TEXT_LENGTH 57                       /* characters of a key as text */
-#define ETCP_KEY_TEXT_BYTES (ETCP_KEY_TEXT_LENGTH + 1) /* with the terminating NUL */
+#define ETCP_KEY_BYTES       32
+#define ETCP_KEY_TEXT_LENGTH 57                         /* characters of a key as text */
+#define ETCP_KEY_TEXT_BYTES  (ETCP_KEY_TEXT_LENGTH + 1) /* with the terminating NUL */
 
 enum etcp_key_kind {
     ETCP_KEY_PUBLIC = 1,  /* etcp-pub-: a static X25519 public key */

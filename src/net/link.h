@@ -19,7 +19,7 @@ struct loop;
 
 /* How a link ended. */
 struct link_end {
-    int error;          /* 0: it ended well (Goodbye sent or received); else an enum etcp_error, or -errno of the socket
+    int error; /* 0: it ended well (Goodbye sent or received); else an enum etcp_error, or -errno of the socket
                            when `is_errno` is set */
     bool is_errno;
     bool by_peer;       /* a Goodbye, Refusal or end of file of the peer's; false: ours, or a failure */
