@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * agent.conf as a plain struct; etcp-agent.conf(5) says what the options mean. */
+#ifndef ETCP_CONFIG_AGENT_H
+#define ETCP_CONFIG_AGENT_H
+
+#include "base/log.h"
+#include "config/config.h"
+
+enum {
+    CONFIG_KEY_BYTES = 32,
+};
+
+enum config_suite {
+    CONFIG_SUITE_AUTO = 1,
+    CONFIG_SUITE_AES256GCM,
+    CONFIG_SUITE_CHACHA20POLY1305,
+    CONFIG_SUITE_CLASSIC, /* nobody is authenticated */
+};
+
+struct config_reconnect {
+    uint64_t initial_delay_us;
+    double multiplier; /* >= 1 */
+    uint64_t max_delay_us;
+    double jitter; /* 0 to 1: the share of a delay that is random */
+    uint64_t reset_after_us;
+    uint32_t max_attempts; /* 0: never give up */
+};
+
+struct config_message {
+    const char *service;
+    const char *text; /* 1 to ETCP_DATA_MAX bytes (classic: ETCP_MESSAGE_MAX), terminated, no NUL inside */
+    size_t text_length;
+    uint32_t count; /* >= 1 */
+    uint64_t interval_us;
+};
+
+/* All strings and lists belong to the struct. Strings are never NULL, "" where nothing was set. */
+struct config_agent {
+    struct config_address *servers; /* at least one, all different, in the order of trying */
+    size_t server_count;
+    uint8_t (*server_keys)[CONFIG_KEY_BYTES]; /* pinned keys; none: trust on first use */
+    size_t server_key_count;
+    const char *identity;         /* "": keyfile_identity_load() finds or makes it */
+    const char *network_key_file; /* "": none */
+    enum config_suite suite;
+    enum log_level log_level;
+    struct config_reconnect reconnect;
+    struct config_heartbeat heartbeat;
+    struct config_message message;
+    struct config_values *values;
+};
+
+/* As their kin in server.h. */
+int config_agent_load(const char *path, struct config_agent **ret_config, struct error_text *ret_error);
+int config_agent_parse(const char *text, size_t len, const char *name, struct config_agent **ret_config,
+                       struct error_text *ret_error);
+void config_agent_dump(const struct config_agent *config, FILE *out);
+void config_agent_free(struct config_agent *config);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What both configuration files share: addresses, and how loading, dumping and the option tables work. libconfuse is seen
+ * by this room only. The files themselves are described in server.h and agent.h, and for people in etcp-server.conf(5)
+ * and etcp-agent.conf(5).
+ *
+ * One option table per file is the single source of names, types, ranges and defaults; a test holds sample and
+ * man page against it. Errors read "FILE:LINE: what was wrong: what was expected", and the first one ends the parsing. */
+#ifndef ETCP_CONFIG_CONFIG_H
+#define ETCP_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+#define CONFIG_SERVER_PATH "/etc/etcp/server.conf"
+#define CONFIG_AGENT_PATH  "/etc/etcp/agent.conf"
+
+enum {
+    CONFIG_FILE_MAX = 1048576, /* bytes of a configuration file */
+    CONFIG_LIST_MAX = 1024,    /* entries of a list, and sections of a name */
+    CONFIG_HOST_BYTES = 256,
+    CONFIG_PATH_BYTES = 108, /* as in struct sockaddr_un */
+    CONFIG_ADDRESS_TEXT_BYTES = 272,
+    CONFIG_WORKERS_MAX = 256,
+};
+
+enum config_address_kind {
+    CONFIG_ADDRESS_INET = 1, /* host and port */
+    CONFIG_ADDRESS_UNIX = 2, /* path */
+};
+
+struct config_address {
+    enum config_address_kind kind;
+    char host[CONFIG_HOST_BYTES]; /* a name, or an IPv4 or IPv6 address without brackets; resolved by others */
+    uint16_t port;                /* 0 only where the caller of the parser allowed it */
+    char path[CONFIG_PATH_BYTES]; /* absolute */
+};
+
+/* Parses "host:port", "[v6]:port" or "unix:/path". Returns 0, or -EINVAL and an error text without file and line
+ * ("port "x" of ...: expected 1 to 65535"). */
+int config_address_parse(const char *text, bool port_zero, struct config_address *ret_address,
+                         struct error_text *ret_error);
+
+/* Writes an address as the parser takes it. The text is the address's one spelling (names in lower case), fit as a key. */
+void config_address_format(const struct config_address *address, char ret_text[static CONFIG_ADDRESS_TEXT_BYTES]);
+
+struct config_heartbeat {
+    uint64_t interval_us;
+    uint64_t timeout_us; /* more than interval_us */
+};
+
+/* Where the values of a configuration came from, kept for the dump; opaque. */
+struct config_values;
+
+#endif
