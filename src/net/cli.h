@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The command line that both daemons share, and what --version says. The mains decide what the options lead to. */
+#ifndef NET_CLI_H
+#define NET_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* What differs between the programs; all static text. */
+struct cli_program {
+    const char *name;        /* "etcp-server" */
+    const char *summary;     /* one line for --help */
+    const char *config_path; /* read without -c */
+    const char *manual;      /* "etcp-server(8), etcp-server.conf(5)" */
+};
+
+struct cli {
+    const char *config; /* of -c; NULL without it: then config_path, which need not exist */
+    bool check;         /* -t: check the configuration, then exit */
+    bool dump;          /* -T: check and print it, then exit */
+};
+
+enum {
+    CLI_GO_ON = -1,
+};
+
+/* Reads the options; --log-level goes to log_force_level(), so log_open() must have been called. --help and --version are
+ * answered here, wrong usage too (on stderr). Returns CLI_GO_ON with *ret_cli filled, else the code to exit with. */
+int cli_parse(const struct cli_program *program, int argc, char **argv, struct cli *ret_cli);
+
+/* Prints the program's version, those of the libraries in use, and which AEADs this processor runs. */
+void cli_print_version(const char *name, FILE *out);
+
+#endif
