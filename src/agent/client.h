@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One connection to a server, from its name to its end: resolves, connects to one address after the other, one server
+ * after the other, does the handshake, decides whether the server is trusted, and then hands the link to its owner: the
+ * connector of the agent, or a command of the tool. Knows no delays: whoever wants to try again makes another client.
+ *
+ * A client logs what happens on the way ("connecting", and why an address or server could not be used) and returns
+ * what ends it. */
+#ifndef AGENT_CLIENT_H
+#define AGENT_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <etcp/etcp.h>
+
+#include "agent/trust.h"
+#include "net/address.h"
+
+struct client;
+struct link;
+struct loop;
+
+enum {
+    CLIENT_HANDSHAKE_TIMEOUT_US = 10 * 1000 * 1000, /* section 2: from connect to the end of the handshake, in all */
+    CLIENT_CAUSE_BYTES = 512,
+};
+
+struct client_server {
+    const char *text; /* as configured, "host:port"; the name under which its key is remembered */
+    const char *host; /* name or numeric; NULL for a Unix socket */
+    uint16_t port;
+    const char *path; /* of a Unix socket; NULL otherwise */
+};
+
+struct client_options {
+    struct loop *loop;
+    const struct client_server *servers; /* tried in order */
+    size_t server_count;
+    const struct etcp_identity *identity;
+    bool suite_auto; /* choose, and follow a Refusal's hint as section 2 allows; else `suite` */
+    enum etcp_suite suite;
+    const struct trust *trust;
+    uint64_t handshake_timeout_us; /* 0: CLIENT_HANDSHAKE_TIMEOUT_US */
+    uint64_t heartbeat_interval_us;
+    uint64_t dead_peer_timeout_us;
+};
+
+/* How an attempt, or the connection that came out of it, ended. */
+struct client_end {
+    bool was_up;       /* `up` had been called */
+    bool well;         /* ended by a Goodbye `ok` or `shutting-down`, ours or the peer's */
+    bool refused;      /* never up, and nothing but Refusals were met */
+    bool unauthorized; /* the (last) server does not know our key */
+    const char
+        *cause; /* for people, escaped: why; of several servers the last one's. Never NULL; borrowed for the call */
+    uint64_t lived_us; /* since `up` */
+    uint64_t received_bytes, sent_bytes;
+};
+
+struct client_handler {
+    /* The connection is up, the server trusted: streams may be opened. */
+    void (*up)(struct client *client, struct link *link, void *user);
+    /* An event after that, but ETCP_EVENT_END, which `closed` tells. */
+    void (*event)(struct client *client, struct link *link, const struct etcp_event *event, void *user);
+    /* As in struct link_handler. */
+    void (*writable)(struct client *client, struct link *link, void *user);
+    /* The last call, from the loop, never from inside another call on the client; it is freed on return. The link is gone
+     * already. */
+    void (*closed)(struct client *client, const struct client_end *end, void *user);
+};
+
+/* Starts an attempt. Borrows the loop, the identity, the trust, the servers with their texts, the static `handler` and `user`
+ * until `closed`. Returns 0 and a client, which frees itself after `closed`, or -errno. */
+int client_new(const struct client_options *options, const struct client_handler *handler, void *user,
+               struct client **ret_client);
+
+/* Ends the attempt or the connection, with Goodbye where it is up; `closed` follows from the loop. Safe at any time, also
+ * inside an event, and twice. */
+void client_goodbye(struct client *client, enum etcp_code code, const char *reason);
+
+/* Ends it without a word; `closed` follows with `cause`, which is static. */
+void client_abort(struct client *client, const char *cause);
+
+/* The server and address in use, or tried last. */
+const struct client_server *client_server(const struct client *client);
+const char *client_address(const struct client *client);
+
+/* Once up: how long connecting and the handshake took, from the first packet to the first record. */
+uint64_t client_connect_us(const struct client *client);
+uint64_t client_handshake_us(const struct client *client);
+
+/* The suite to ask for when it is chosen automatically: AES-256-GCM where this processor has it (`aes`), and never one that does
+ * not fit the network key or its absence. */
+enum etcp_suite client_suite_choose(bool aes, bool network_key);
+
+/* The suite that may be asked for in the next connection after a Refusal `unsupported-suite` of `suite`, or 0 if there is none
+ * (section 2: 0x01 to 0x02, 0x11 to 0x12, nothing else, and only where it was chosen automatically). */
+int client_suite_after_refusal(int suite, bool automatic);
+
+#endif
