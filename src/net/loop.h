@@ -5,8 +5,11 @@
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <sys/uio.h>
 
 struct event_base;
 struct etcp_pool;
@@ -14,11 +17,31 @@ struct etcp_pool;
 /* One read and one write take at most this much (product.md, Speed). */
 enum { LOOP_BUFFER_BYTES = 256 * 1024 };
 
+/* The most pieces that one write is gathered from. */
+enum { LOOP_PIECES_MAX = 64 };
+
+/* What link.c has sealed and not yet written, of one link at a time; empty whenever the loop turns. */
+struct loop_batch {
+    struct link *owner;
+    size_t out_used; /* bytes of `out` that pieces point to */
+    int count;
+    struct iovec pieces[LOOP_PIECES_MAX];
+};
+
+/* A letter to a loop. Its owner keeps it until it is read, or takes it back with loop_unpost(). */
+struct loop_letter {
+    void (*fn)(void *arg);
+    void *arg;
+    struct loop_letter *next; /* the mailbox's */
+    bool posted, allocated;   /* the mailbox's */
+};
+
 struct loop {
     struct event_base *base;
     struct etcp_pool *pool;
     uint8_t *in;  /* LOOP_BUFFER_BYTES; what was read, while it is handled */
     uint8_t *out; /* LOOP_BUFFER_BYTES; what is to be written, until it is written or moved to its connection */
+    struct loop_batch batch;
     struct loop_mailbox *mailbox;
 };
 
@@ -39,5 +62,13 @@ uint64_t loop_now_us(void);
 
 /* Has `fn(arg)` called on the loop's thread. From any thread. Returns 0, or -ENOMEM (nothing will be called). */
 int loop_post(struct loop *loop, void (*fn)(void *arg), void *arg);
+
+/* The same with a letter of the caller's, `fn` and `arg` filled in, which can't fail. A letter that waits already is not posted a
+ * second time. From any thread; when several post or fill in one letter, they lock among themselves. The letter is free again
+ * when `fn` is called. */
+void loop_post_letter(struct loop *loop, struct loop_letter *letter);
+
+/* Takes a letter back: its `fn` will not be called. On the loop's thread only. Returns whether it was waiting. */
+bool loop_unpost(struct loop *loop, struct loop_letter *letter);
 
 #endif
