@@ -66,14 +66,14 @@ void log_event(enum log_level level, const struct log_field *fields, size_t coun
  * never within an escape or a character, and ends in "...". Returns the length of the text. */
 size_t log_escape(const void *bytes, size_t len, char *ret_text, size_t size);
 
-/* A limit on messages of one class that strangers can trigger: a bucket of `burst` tokens that gains one every
- * `interval_us`. Usable from every thread. */
+/* A limit on messages of one class that strangers can trigger: a bucket of `burst` (> 0) tokens that gains one every
+ * `interval_us` (> 0). Usable from every thread. */
 struct log_limit {
     pthread_mutex_t lock;
     uint32_t burst;
     uint64_t interval_us;
     uint64_t used;    /* tokens that are missing in the bucket */
-    uint64_t last_us; /* when the bucket last gained a token */
+    uint64_t last_us; /* when the bucket was full or gained a token */
     uint64_t suppressed;
 };
 
