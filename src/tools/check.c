@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * etcp check: validates a configuration and the files that it names, without starting anything or making any file. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "config/agent.h"
+#include "config/server.h"
+#include "keys/authorized.h"
+#include "keys/keyfile.h"
+#include "tools/tool.h"
+
+enum kind {
+    KIND_UNKNOWN,
+    KIND_SERVER = 's',
+    KIND_AGENT = 'a',
+};
+
+/* What the name tells: instances live in agent.d under any name, the daemons' own files are called after them. */
+static enum kind kind_by_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    static const char instances[] = "agent.d/";
+    bool server, agent;
+
+    if (slash != NULL) {
+        const size_t len = strlen(instances);
+        const size_t before = (size_t)(name - path);
+
+        if (before >= len && memcmp(name - len, instances, len) == 0 &&
+            (before == len || name[-(ptrdiff_t)len - 1] == '/')) {
+            return KIND_AGENT;
+        }
+    }
+    server = strstr(name, "server") != NULL;
+    agent = strstr(name, "agent") != NULL;
+    if (server == agent) {
+        return KIND_UNKNOWN;
+    }
+    return server ? KIND_SERVER : KIND_AGENT;
+}
+
+/* One file holds one kind of key; complains and returns false if it does not. */
+static bool check_key(const struct tool_command *command, const char *option, const char *path, enum etcp_key_kind kind)
+{
+    struct error_text error;
+    uint8_t *key = NULL;
+    const int result = keyfile_load(path, kind, &key, &error);
+
+    keyfile_key_free(key);
+    if (result < 0) {
+        tool_complain(command, "%s: %s", option, error.text);
+        return false;
+    }
+    return true;
+}
+
+/* The identity that the daemon would take. That there is none in the state directory is fine: it is made at first start. */
+static bool check_identity(const struct tool_command *command, const char *configured, const char *role)
+{
+    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+    char *state = NULL, *path = NULL;
+    bool good = true;
+
+    if (configured[0] != '\0') {
+        return check_key(command, "identity", configured, ETCP_KEY_SECRET);
+    }
+    if (credentials != NULL && asprintf(&path, "%s/%s.key", credentials, role) < 0) {
+        path = NULL;
+    }
+    if (path == NULL || access(path, F_OK) < 0) {
+        free(path);
+        path = NULL;
+        if (keyfile_state_directory(&state) == 0 && asprintf(&path, "%s/%s.key", state, role) < 0) {
+            path = NULL;
+        }
+    }
+    if (path != NULL && access(path, F_OK) == 0) {
+        good = check_key(command, "identity", path, ETCP_KEY_SECRET);
+    }
+    free(path);
+    free(state);
+    return good;
+}
+
+static bool check_server(const struct tool_command *command, const struct config_server *config)
+{
+    struct authorized *authorized = NULL;
+    struct error_text error;
+    bool good = check_identity(command, config->identity, "server");
+
+    if (config->network_key_file[0] != '\0') {
+        good &= check_key(command, "network_key_file", config->network_key_file, ETCP_KEY_NETWORK);
+    }
+    if (authorized_load(config->authorized_agents, &authorized, &error) < 0) {
+        tool_complain(command, "authorized_agents: %s", error.text);
+        return false;
+    }
+    if (authorized_missing(authorized)) {
+        tool_complain(command,
+                      "authorized_agents: %s: no such file (a warning: services for named agents serve nobody)",
+                      config->authorized_agents);
+    }
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+
+        for (size_t a = 0; a < service->allow_count; a++) {
+            if (!authorized_has_name(authorized, service->allow[a])) {
+                tool_complain(command, "service \"%s\": allow: \"%s\" is not in %s (a warning)", service->name,
+                              service->allow[a], config->authorized_agents);
+            }
+        }
+    }
+    authorized_free(authorized);
+    return good;
+}
+
+static bool check_agent(const struct tool_command *command, const struct config_agent *config)
+{
+    bool good = check_identity(command, config->identity, "agent");
+
+    if (config->network_key_file[0] != '\0') {
+        good &= check_key(command, "network_key_file", config->network_key_file, ETCP_KEY_NETWORK);
+    }
+    return good;
+}
+
+/* Returns EX_OK, or EX_CONFIG or EX_NOINPUT after complaining. With `kind` unknown it is a server's if it reads as one. */
+static int check(const struct tool_command *command, const char *path, enum kind kind)
+{
+    struct config_server *server = NULL;
+    struct config_agent *agent = NULL;
+    struct error_text server_error, agent_error;
+    int server_result = -EINVAL, agent_result = -EINVAL;
+    int code = EX_CONFIG;
+
+    if (kind != KIND_AGENT) {
+        server_result = config_server_load(path, &server, &server_error);
+    }
+    if (kind != KIND_SERVER && server_result < 0) {
+        agent_result = config_agent_load(path, &agent, &agent_error);
+    }
+    if (server_result == 0 || agent_result == 0) {
+        if (server != NULL ? check_server(command, server) : check_agent(command, agent)) {
+            (void)printf("%s: good (%s)\n", path, server != NULL ? "etcp-server" : "etcp-agent");
+            code = tool_printed(command);
+        }
+    } else if (kind == KIND_UNKNOWN && server_result == -EINVAL) {
+        tool_complain(command, "as etcp-server's: %s", server_error.text);
+        tool_complain(command, "as etcp-agent's: %s", agent_error.text);
+        tool_complain(command, "its name does not tell which it is meant to be: use --server or --agent");
+    } else {
+        const int result = kind == KIND_AGENT ? agent_result : server_result;
+
+        tool_complain(command, "%s", kind == KIND_AGENT ? agent_error.text : server_error.text);
+        code = result == -EINVAL ? EX_CONFIG : tool_exit_code(result);
+    }
+    config_server_free(server);
+    config_agent_free(agent);
+    return code;
+}
+
+static int run(const struct tool_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"server", no_argument, NULL, KIND_SERVER},
+        {"agent", no_argument, NULL, KIND_AGENT},
+        {"help", no_argument, NULL, TOOL_HELP},
+        {NULL, 0, NULL, 0},
+    };
+    enum kind kind = KIND_UNKNOWN;
+    int option, code;
+
+    while ((option = tool_option(command, argc, argv, "", options, &code)) != -1) {
+        if (code != TOOL_GO_ON) {
+            return code;
+        }
+        if (kind != KIND_UNKNOWN && kind != (enum kind)option) {
+            return tool_usage(command, "either --server or --agent");
+        }
+        kind = (enum kind)option;
+    }
+    if (argc - optind != 1) {
+        return tool_usage(command, "expected one file, got %d arguments", argc - optind);
+    }
+    return check(command, argv[optind], kind != KIND_UNKNOWN ? kind : kind_by_name(argv[optind]));
+}
+
+const struct tool_command check_command = {
+    .name = "check",
+    .arguments = "[--server | --agent] FILE",
+    .summary = "Validate a configuration and the files it names",
+    .options =
+        "Which daemon FILE is for is told by an option, else by its name (agent.d/NAME.conf, or a name with \"agent\"\n"
+        "or \"server\" in it), else by its content. Exits with 78 if anything is wrong, and says where.\n"
+        "\n"
+        "      --server  it is etcp-server's\n"
+        "      --agent   it is etcp-agent's\n"
+        "      --help    print this and exit\n",
+    .run = run,
+};
