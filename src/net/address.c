@@ -116,8 +116,7 @@ void address_format(const struct address *address, char ret_text[static ADDRESS_
         if (path_max == 0) {
             (void)snprintf(ret_text, ADDRESS_TEXT_BYTES, "unix");
         } else if (address->un.sun_path[0] == '\0') {
-            (void)snprintf(ret_text, ADDRESS_TEXT_BYTES, "unix:@%.*s", (int)(path_max - 1),
-                           address->un.sun_path + 1);
+            (void)snprintf(ret_text, ADDRESS_TEXT_BYTES, "unix:@%.*s", (int)(path_max - 1), address->un.sun_path + 1);
         } else {
             (void)snprintf(ret_text, ADDRESS_TEXT_BYTES, "unix:%.*s", (int)path_max, address->un.sun_path);
         }

@@ -1,0 +1,765 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How output stays in order: what is sealed becomes a piece of the loop's batch, wherever it lies, and the batch is
+ * written when the pump ends, when it is full, when another link of the loop wants it, and before anything that it
+ * points to goes away. What the socket does not take then is copied to the link's backlog, and while there is a backlog
+ * nothing is sealed. So the order of sealing is the order on the wire, and memory is bounded by one batch.
+ *
+ * Input goes on while there is a backlog: two ends that both stopped reading until the other reads would wait for each
+ * other. Credit bounds what arrives, and ETCP_CONTROL_MAX what has to be answered. Only the classic suite, which has neither,
+ * stops.
+ *
+ * Handlers are called from the loop's own callbacks alone (depth > 0); what calls from elsewhere cause is left to `later`. */
+#include "net/link.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "net/loop.h"
+
+/* Section 3, Closing. */
+#define LINGER_US 1000000u
+enum { LINGER_BYTES = 1024 * 1024 };
+
+/* How long last words may wait for a peer that does not read, and how long other output may without a byte being taken. */
+#define FLUSH_US 5000000u
+#define STALL_US 60000000u
+
+/* Copying a record of this size costs less than the system call that would be needed instead. */
+enum { COPY_MAX = 32 * 1024 };
+
+enum link_state {
+    LINK_OPEN,
+    LINK_FLUSHING,  /* the last words are on their way */
+    LINK_LINGERING, /* they are out and writing is shut down: read and discard */
+    LINK_ENDED,     /* `closed` is due */
+};
+
+struct bytes {
+    size_t off, len; /* what is left: from off to len */
+    uint8_t data[];
+};
+
+struct link {
+    struct loop *loop;
+    struct etcp_conn *conn;
+    const struct link_handler *handler;
+    void *user;
+    int fd;
+    uint8_t state;         /* enum link_state */
+    uint8_t depth;         /* of callbacks of the loop */
+    bool wanted : 1;       /* the handler waits for `writable` */
+    bool eof : 1;          /* the peer sends no more */
+    bool failed : 1;       /* `end` is set: close when last words are out */
+    bool foreign : 1;      /* the batch points into the connection's own buffer */
+    short interest;        /* what `io` is armed for */
+    struct event io;       /* one event for both directions: another would cost 128 bytes */
+    struct event later;    /* the deadline, and what has to be done from the loop */
+    uint64_t armed_us;     /* when `later` fires; UINT64_MAX: not armed */
+    uint64_t deadline_us;  /* of closing, or of the backlog's next progress; UINT64_MAX: none */
+    struct bytes *backlog; /* sealed, not taken by the socket; at most one batch */
+    struct bytes *rest;    /* read, not taken by the connection; at most one read */
+    size_t discarded;
+    struct link_end end;
+};
+
+static void on_io(evutil_socket_t fd, short what, void *arg);
+static void on_later(evutil_socket_t fd, short what, void *arg);
+
+struct etcp_conn *link_conn(struct link *link)
+{
+    return link->conn;
+}
+
+bool link_has_room(const struct link *link)
+{
+    return link->state == LINK_OPEN && link->backlog == NULL;
+}
+
+/* ---- State and timers ------------------------------------------------------------------------------------------------ */
+
+static bool is_classic(const struct link *link)
+{
+    return etcp_conn_suite(link->conn) == ETCP_SUITE_CLASSIC;
+}
+
+static bool takes_input(const struct link *link)
+{
+    return !link->eof && etcp_conn_wants_input(link->conn) && !(link->backlog != NULL && is_classic(link));
+}
+
+static void call_later(struct link *link)
+{
+    event_active(&link->later, EV_TIMEOUT, 0);
+}
+
+static void set_state(struct link *link, enum link_state state)
+{
+    assert(state > link->state);
+    link->state = (uint8_t)state;
+    if (state == LINK_ENDED) {
+        free(link->backlog);
+        link->backlog = NULL;
+        if (link->loop->batch.owner == link) {
+            link->loop->batch.owner = NULL;
+            link->loop->batch.count = 0;
+            link->loop->batch.out_used = 0;
+        }
+        call_later(link);
+    }
+}
+
+static void set_end(struct link *link, int error, bool is_errno, bool by_peer, const char *detail)
+{
+    if (!link->failed) {
+        link->failed = true;
+        link->end.error = error;
+        link->end.is_errno = is_errno;
+        link->end.by_peer = by_peer;
+        link->end.detail = detail;
+    }
+}
+
+/* The socket, or memory for it, is gone: no last words. */
+static void fail_errno(struct link *link, int error)
+{
+    set_end(link, -error, true, false, NULL);
+    if (link->state != LINK_ENDED) {
+        set_state(link, LINK_ENDED);
+    }
+}
+
+static void arm(struct link *link)
+{
+    uint64_t due = link->deadline_us;
+    uint64_t now, wait;
+    struct timeval timeout;
+
+    if (link->state == LINK_OPEN) {
+        uint64_t conn_due = etcp_conn_deadline(link->conn);
+
+        due = conn_due < due ? conn_due : due;
+    }
+    /* A timer that fires early finds out when it is due then: deadlines move with every record, the timer does not. */
+    if (link->state == LINK_ENDED || due >= link->armed_us) {
+        return;
+    }
+    now = loop_now_us();
+    wait = due > now ? due - now : 0;
+    timeout.tv_sec = (time_t)(wait / 1000000u);
+    timeout.tv_usec = (suseconds_t)(wait % 1000000u);
+    if (event_add(&link->later, &timeout) != 0) {
+        fail_errno(link, ENOMEM);
+        return;
+    }
+    link->armed_us = due;
+}
+
+static void watch(struct link *link)
+{
+    short interest = 0;
+
+    switch (link->state) {
+    case LINK_OPEN:
+        interest =
+            (short)((takes_input(link) && link->rest == NULL ? EV_READ : 0) | (link->backlog != NULL ? EV_WRITE : 0));
+        break;
+    case LINK_FLUSHING:
+        interest = (short)((link->eof ? 0 : EV_READ) | EV_WRITE);
+        break;
+    case LINK_LINGERING:
+        interest = EV_READ;
+        break;
+    default:
+        break;
+    }
+    if (interest == link->interest) {
+        return;
+    }
+    (void)event_del(&link->io);
+    link->interest = interest;
+    if (interest != 0) {
+        (void)event_assign(&link->io, link->loop->base, link->fd, (short)(interest | EV_PERSIST), on_io, link);
+        if (event_add(&link->io, NULL) != 0) {
+            fail_errno(link, ENOMEM);
+        }
+    }
+}
+
+/* ---- Output ---------------------------------------------------------------------------------------------------------- */
+
+/* Copies what is left of the batch from piece `first`, byte `off`. */
+static int keep_backlog(struct link *link, int first, size_t off)
+{
+    const struct loop_batch *batch = &link->loop->batch;
+    struct bytes *backlog = NULL;
+    size_t len = 0;
+
+    for (int i = first; i < batch->count; i++) {
+        len += batch->pieces[i].iov_len;
+    }
+    len -= off;
+    backlog = malloc(sizeof(*backlog) + len);
+    if (backlog == NULL) {
+        return -ENOMEM;
+    }
+    backlog->off = 0;
+    backlog->len = 0;
+    for (int i = first; i < batch->count; i++) {
+        size_t piece = batch->pieces[i].iov_len - off;
+
+        memcpy(backlog->data + backlog->len, (const uint8_t *)batch->pieces[i].iov_base + off, piece);
+        backlog->len += piece;
+        off = 0;
+    }
+    link->backlog = backlog;
+    link->deadline_us = loop_now_us() + (link->state == LINK_OPEN ? STALL_US : FLUSH_US);
+    return 0;
+}
+
+/* Writes the batch, or keeps it. Calls no handler, so it may be called for any link at any time. */
+static void write_batch(struct link *link)
+{
+    struct loop_batch *batch = &link->loop->batch;
+    struct msghdr message = {.msg_iov = batch->pieces};
+    ssize_t n = 0;
+    int first = 0;
+
+    if (batch->owner != link) {
+        return;
+    }
+    if (batch->count > 0) {
+        message.msg_iovlen = (size_t)batch->count;
+        do {
+            n = sendmsg(link->fd, &message, MSG_NOSIGNAL);
+        } while (n < 0 && errno == EINTR);
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM) {
+            fail_errno(link, errno);
+            return;
+        }
+        n = n < 0 ? 0 : n;
+        link->end.sent_bytes += (uint64_t)n;
+        while (first < batch->count && (size_t)n >= batch->pieces[first].iov_len) {
+            n -= (ssize_t)batch->pieces[first].iov_len;
+            first++;
+        }
+        if (first < batch->count && keep_backlog(link, first, (size_t)n) != 0) {
+            fail_errno(link, ENOMEM);
+            return;
+        }
+    }
+    batch->count = 0;
+    batch->out_used = 0;
+    batch->owner = NULL;
+    link->foreign = false;
+}
+
+/* Makes the batch the link's own, with room for one more piece and `room` bytes in the output buffer. */
+static bool reserve(struct link *link, size_t room)
+{
+    struct loop_batch *batch = &link->loop->batch;
+
+    if (batch->owner != NULL && batch->owner != link) {
+        write_batch(batch->owner);
+    } else if (batch->count == LOOP_PIECES_MAX || LOOP_BUFFER_BYTES - batch->out_used < room) {
+        write_batch(link);
+    }
+    if (link->backlog != NULL || link->state >= LINK_LINGERING) {
+        return false;
+    }
+    batch->owner = link;
+    return true;
+}
+
+/* Adds what was sealed; reserve() came before. */
+static void append(struct link *link, uint8_t *data, size_t len)
+{
+    struct loop_batch *batch = &link->loop->batch;
+    struct iovec *last = batch->count > 0 ? &batch->pieces[batch->count - 1] : NULL;
+
+    if (len == 0) {
+        return;
+    }
+    if (data == link->loop->out + batch->out_used) {
+        batch->out_used += len;
+    }
+    if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == data) {
+        last->iov_len += len;
+    } else {
+        batch->pieces[batch->count++] = (struct iovec){.iov_base = data, .iov_len = len};
+    }
+}
+
+/* Adds a record that was sealed where it had arrived. */
+static void append_in_place(struct link *link, uint8_t *record, size_t len)
+{
+    struct loop *loop = link->loop;
+
+    if (record >= loop->in && record < loop->in + LOOP_BUFFER_BYTES) {
+        append(link, record, len);
+        return;
+    }
+    /* It came in two reads, so it lies in the connection, which will reuse the place. */
+    if (len <= COPY_MAX && len <= LOOP_BUFFER_BYTES - loop->batch.out_used) {
+        memcpy(loop->out + loop->batch.out_used, record, len);
+        append(link, loop->out + loop->batch.out_used, len);
+    } else {
+        append(link, record, len);
+        link->foreign = true;
+    }
+}
+
+/* Seals the control frames and packets that wait. Returns whether none is left and more can be sealed. */
+static bool seal_control(struct link *link)
+{
+    struct loop *loop = link->loop;
+
+    while (etcp_conn_pending(link->conn) > 0) {
+        size_t n;
+
+        if (!reserve(link, ETCP_DRAIN_MIN)) {
+            return false;
+        }
+        n = etcp_conn_drain(link->conn, loop->out + loop->batch.out_used, LOOP_BUFFER_BYTES - loop->batch.out_used);
+        if (n == 0) {
+            break;
+        }
+        append(link, loop->out + loop->batch.out_used, n);
+    }
+    return reserve(link, 0);
+}
+
+static void write_backlog(struct link *link)
+{
+    struct bytes *backlog = link->backlog;
+    ssize_t n;
+
+    do {
+        n = send(link->fd, backlog->data + backlog->off, backlog->len - backlog->off, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM) {
+            fail_errno(link, errno);
+        }
+        return;
+    }
+    link->end.sent_bytes += (uint64_t)n;
+    backlog->off += (size_t)n;
+    if (backlog->off == backlog->len) {
+        free(backlog);
+        link->backlog = NULL;
+    }
+    if (link->state == LINK_OPEN) {
+        link->deadline_us = link->backlog != NULL ? loop_now_us() + STALL_US : UINT64_MAX;
+    }
+}
+
+/* ---- Closing --------------------------------------------------------------------------------------------------------- */
+
+/* Section 3, Closing: the last words, then linger so that no reset overtakes them. */
+static void close_on(struct link *link)
+{
+    (void)seal_control(link);
+    write_batch(link);
+    if (link->state == LINK_ENDED) {
+        return;
+    }
+    if (link->state == LINK_OPEN) {
+        set_state(link, LINK_FLUSHING);
+        link->deadline_us = loop_now_us() + FLUSH_US;
+        free(link->rest);
+        link->rest = NULL;
+    }
+    if (link->backlog != NULL) {
+        return;
+    }
+    if (link->end.sent_bytes == 0 || link->eof || shutdown(link->fd, SHUT_WR) != 0) {
+        set_state(link, LINK_ENDED);
+        return;
+    }
+    set_state(link, LINK_LINGERING);
+    link->deadline_us = loop_now_us() + LINGER_US;
+}
+
+static void discard(struct link *link)
+{
+    ssize_t n = read(link->fd, link->loop->in, LOOP_BUFFER_BYTES);
+
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        return;
+    }
+    if (n > 0) {
+        link->end.received_bytes += (uint64_t)n;
+        link->discarded += (size_t)n;
+        if (link->discarded <= LINGER_BYTES) {
+            return;
+        }
+    }
+    link->eof = true;
+    if (link->state == LINK_LINGERING || n != 0) {
+        set_state(link, LINK_ENDED);
+    }
+}
+
+/* Brings everything that a call or callback changed to socket, timers and state. The last thing that each of them does. */
+static void settle(struct link *link)
+{
+    if (link->state == LINK_OPEN) {
+        (void)seal_control(link);
+        write_batch(link);
+    }
+    if (link->state == LINK_FLUSHING || (link->state == LINK_OPEN && etcp_conn_closing(link->conn))) {
+        close_on(link);
+    }
+    if (link->state == LINK_OPEN && link->rest != NULL && takes_input(link)) {
+        call_later(link);
+    }
+    watch(link);
+    arm(link);
+}
+
+static void settle_outside(struct link *link)
+{
+    if (link->depth == 0) {
+        settle(link);
+    }
+}
+
+/* ---- Input ----------------------------------------------------------------------------------------------------------- */
+
+static void fail_conn(struct link *link, int error, bool by_peer)
+{
+    set_end(link, error, false, by_peer, etcp_conn_error(link->conn));
+}
+
+/* Returns whether there was an event. */
+static bool hand_out(struct link *link)
+{
+    struct etcp_event event;
+    bool any = false;
+
+    while (link->state == LINK_OPEN && etcp_conn_next(link->conn, &event)) {
+        if (event.type == ETCP_EVENT_END) {
+            set_end(link, 0, false, true, NULL);
+        } else if (event.type == ETCP_EVENT_REFUSED) {
+            set_end(link, ETCP_EREFUSED, false, true, NULL);
+        }
+        any = true;
+        link->handler->event(link, &event, link->user);
+    }
+    return any;
+}
+
+static bool keep_rest(struct link *link, const uint8_t *in, size_t len)
+{
+    if (len == 0) {
+        return true;
+    }
+    link->rest = malloc(sizeof(*link->rest) + len);
+    if (link->rest == NULL) {
+        fail_errno(link, ENOMEM);
+        return false;
+    }
+    link->rest->off = 0;
+    link->rest->len = len;
+    memcpy(link->rest->data, in, len);
+    return true;
+}
+
+/* Feeds what lies in the loop's input buffer, and keeps what can't be taken now. */
+static void feed(struct link *link, size_t len)
+{
+    uint8_t *in = link->loop->in;
+    size_t off = 0;
+
+    while (link->state == LINK_OPEN && off < len) {
+        size_t used = 0;
+        bool progress = false;
+        int r = 0;
+
+        if (link->foreign) {
+            write_batch(link);
+        }
+        r = etcp_conn_feed(link->conn, in + off, len - off, loop_now_us(), &used);
+        off += used;
+        if (r != 0) {
+            fail_conn(link, r, false);
+        }
+        progress = hand_out(link) || used > 0;
+        if (link->state != LINK_OPEN || etcp_conn_closing(link->conn)) {
+            return;
+        }
+        if (!takes_input(link)) {
+            (void)seal_control(link);
+            write_batch(link);
+            if (link->state != LINK_OPEN || !takes_input(link)) {
+                break;
+            }
+        } else if (!progress) {
+            /* Would turn for ever: a contract of etcp_conn_feed() was broken. */
+            link_abort(link, ETCP_EINVAL, "the connection does not take its input");
+        }
+    }
+    if (link->state == LINK_OPEN) {
+        (void)keep_rest(link, in + off, len - off);
+    }
+}
+
+static void feed_rest(struct link *link)
+{
+    struct bytes *rest = link->rest;
+    size_t len = rest->len;
+
+    link->rest = NULL;
+    memcpy(link->loop->in, rest->data, len);
+    free(rest);
+    feed(link, len);
+}
+
+static void feed_eof(struct link *link)
+{
+    int r = etcp_conn_eof(link->conn);
+
+    link->eof = true;
+    if (r != 0) {
+        fail_conn(link, r, true);
+    } else {
+        set_end(link, 0, false, true, NULL);
+    }
+    (void)hand_out(link);
+}
+
+static void on_readable(struct link *link)
+{
+    ssize_t n = read(link->fd, link->loop->in, LOOP_BUFFER_BYTES);
+
+    if (n > 0) {
+        link->end.received_bytes += (uint64_t)n;
+        feed(link, (size_t)n);
+    } else if (n == 0) {
+        feed_eof(link);
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        fail_errno(link, errno);
+    }
+}
+
+/* ---- Callbacks of the loop --------------------------------------------------------------------------------------------- */
+
+/* The one place where a link ends. */
+static void finish(struct link *link)
+{
+    (void)event_del(&link->io);
+    (void)event_del(&link->later);
+    (void)close(link->fd);
+    link->depth++; /* calls on the link from inside `closed` are harmless */
+    link->handler->closed(link, &link->end, link->user);
+    etcp_conn_free(link->conn);
+    free(link->rest);
+    free(link);
+}
+
+static void on_io(evutil_socket_t fd, short what, void *arg)
+{
+    struct link *link = arg;
+
+    (void)fd;
+    if (link->state == LINK_ENDED) {
+        return; /* `later` is active already */
+    }
+    link->depth++;
+    if ((what & EV_WRITE) != 0 && link->backlog != NULL) {
+        write_backlog(link);
+    }
+    if (link->state == LINK_OPEN && link->wanted && link->backlog == NULL) {
+        link->wanted = false;
+        if (link->handler->writable != NULL) {
+            link->handler->writable(link, link->user);
+        }
+    }
+    if ((what & EV_READ) != 0) {
+        if (link->state == LINK_OPEN && link->rest == NULL && takes_input(link) && !etcp_conn_closing(link->conn)) {
+            on_readable(link);
+        } else if (link->state == LINK_FLUSHING || link->state == LINK_LINGERING) {
+            discard(link);
+        }
+    }
+    link->depth--;
+    settle(link);
+}
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+    struct link *link = arg;
+    uint64_t now = loop_now_us();
+
+    (void)fd;
+    (void)what;
+    if (link->state == LINK_ENDED) {
+        finish(link);
+        return;
+    }
+    link->armed_us = UINT64_MAX;
+    link->depth++;
+    if (link->state == LINK_OPEN) {
+        if (now >= etcp_conn_deadline(link->conn)) {
+            int r = etcp_conn_tick(link->conn, now);
+
+            if (r != 0) {
+                fail_conn(link, r, false);
+            }
+        }
+        if (now >= link->deadline_us) {
+            set_end(link, ETCP_ELOST, false, false, "the peer takes nothing");
+            set_state(link, LINK_ENDED);
+        } else if (link->rest != NULL && takes_input(link) && !etcp_conn_closing(link->conn)) {
+            feed_rest(link);
+        }
+    } else if (now >= link->deadline_us) {
+        set_state(link, LINK_ENDED);
+    }
+    link->depth--;
+    settle(link);
+}
+
+/* ---- Calls ------------------------------------------------------------------------------------------------------------- */
+
+int link_new(struct loop *loop, int fd, struct etcp_conn *conn, const struct link_handler *handler, void *user,
+             struct link **ret_link)
+{
+    struct link *link = calloc(1, sizeof(*link));
+    int on = 1;
+
+    if (link == NULL) {
+        return -ENOMEM;
+    }
+    link->loop = loop;
+    link->fd = fd;
+    link->conn = conn;
+    link->handler = handler;
+    link->user = user;
+    link->armed_us = UINT64_MAX;
+    link->deadline_us = UINT64_MAX;
+    link->interest = EV_READ;
+    (void)event_assign(&link->io, loop->base, fd, EV_READ | EV_PERSIST, on_io, link);
+    (void)event_assign(&link->later, loop->base, -1, 0, on_later, link);
+    if (event_add(&link->io, NULL) != 0) {
+        free(link);
+        return -ENOMEM;
+    }
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* fails on a Unix socket, which has no delay */
+    call_later(link);
+    *ret_link = link;
+    return 0;
+}
+
+size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *data, size_t len)
+{
+    struct loop *loop = link->loop;
+    size_t taken = 0;
+
+    if (link->state != LINK_OPEN || etcp_conn_closing(link->conn)) {
+        return 0;
+    }
+    while (taken < len && etcp_stream_writable(stream) > 0) {
+        size_t used = 0, put = 0;
+
+        /* Room for one whole record of the library's choice, or the tail of the buffer would be cut into small ones. */
+        if (!reserve(link, LOOP_BUFFER_BYTES / 4)) {
+            break;
+        }
+        if (etcp_stream_send(stream, data + taken, len - taken, 0, loop->out + loop->batch.out_used,
+                             LOOP_BUFFER_BYTES - loop->batch.out_used, &used, &put) != 0) {
+            break;
+        }
+        append(link, loop->out + loop->batch.out_used, put);
+        taken += used;
+        if (used == 0 && put == 0) {
+            break;
+        }
+    }
+    link->wanted = link->wanted || (taken < len && link->backlog != NULL);
+    settle_outside(link);
+    return taken;
+}
+
+bool link_send_back(struct link *link, struct etcp_stream *stream, uint8_t *data, size_t len)
+{
+    bool taken = false;
+
+    if (link->state == LINK_OPEN && !etcp_conn_closing(link->conn)) {
+        taken = seal_control(link) && etcp_stream_seal(stream, data - ETCP_DATA_HEAD, len) == 0;
+        if (taken) {
+            append_in_place(link, data - ETCP_DATA_HEAD, ETCP_DATA_HEAD + len + ETCP_TAG);
+        }
+        link->wanted = link->wanted || (!taken && link->backlog != NULL);
+    }
+    settle_outside(link);
+    return taken;
+}
+
+bool link_message(struct link *link, const uint8_t *data, size_t len)
+{
+    struct loop *loop = link->loop;
+    bool taken = false;
+
+    if (link->state == LINK_OPEN && !etcp_conn_closing(link->conn)) {
+        size_t put = 0;
+
+        taken = seal_control(link) && reserve(link, ETCP_RECORD_MAX) &&
+                etcp_message_send(link->conn, data, len, loop->out + loop->batch.out_used,
+                                  LOOP_BUFFER_BYTES - loop->batch.out_used, &put) == 0;
+        append(link, loop->out + loop->batch.out_used, put);
+        link->wanted = link->wanted || (!taken && link->backlog != NULL);
+    }
+    settle_outside(link);
+    return taken;
+}
+
+bool link_message_back(struct link *link, uint8_t *data, size_t len)
+{
+    bool taken = false;
+
+    if (link->state == LINK_OPEN && !etcp_conn_closing(link->conn)) {
+        taken = seal_control(link) && etcp_message_seal(link->conn, data - ETCP_MESSAGE_HEAD, len) == 0;
+        if (taken) {
+            append_in_place(link, data - ETCP_MESSAGE_HEAD, ETCP_MESSAGE_HEAD + len + ETCP_TAG);
+        }
+        link->wanted = link->wanted || (!taken && link->backlog != NULL);
+    }
+    settle_outside(link);
+    return taken;
+}
+
+void link_flush(struct link *link)
+{
+    settle_outside(link);
+}
+
+void link_goodbye(struct link *link, enum etcp_code code, const char *reason)
+{
+    if (link->state == LINK_OPEN && !etcp_conn_closing(link->conn)) {
+        set_end(link, 0, false, false, NULL);
+        etcp_conn_goodbye(link->conn, code, reason);
+    }
+    settle_outside(link);
+}
+
+void link_abort(struct link *link, int error, const char *detail)
+{
+    if (link->state != LINK_ENDED) {
+        set_end(link, error, false, false, detail);
+        set_state(link, LINK_ENDED);
+    }
+    settle_outside(link);
+}
