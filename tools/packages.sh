@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+# Which Debian packages the project needs, and installing those that are missing. Sourced by the other tools.
+
+build_packages=(gcc libc6-dev cmake ninja-build pkg-config libsodium-dev libevent-dev libconfuse-dev libsystemd-dev)
+test_packages=(g++ libjansson-dev python3 python3-pytest python3-cryptography gdb valgrind mandoc procps openssl
+	clang libclang-rt-dev llvm binutils)
+
+# packages_missing NAME...: those that are not installed, one a line. A package that another provides counts as it.
+packages_missing() {
+	local name have
+	have=" $(dpkg-query -W -f '${db:Status-Abbrev}|${Package}, ${Provides}\n' 2>/dev/null |
+		sed -n 's/^ii *|//p' | sed 's/([^)]*)//g' | tr -s ',\n ' ' ') "
+	for name in "$@"; do
+		case $have in *" $name "*) ;; *) echo "$name" ;; esac
+	done
+}
+
+# packages_install NAME...: installs what is missing with apt, without a question; says so in one line. Returns 1, with what to
+# do about it on stderr, if that can't be done.
+packages_install() {
+	local missing log as_root=() rc=0
+	if ! command -v apt-get >/dev/null; then
+		return 0 # not Debian: cmake will name what it does not find
+	fi
+	mapfile -t missing < <(packages_missing "$@")
+	((${#missing[@]})) || return 0
+	if ((EUID != 0)); then
+		if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
+			printf 'Packages are missing, and installing them needs root:\n\n  sudo apt-get install %s\n\n' "${missing[*]}" >&2
+			return 1
+		fi
+		as_root=(sudo -n)
+	fi
+	printf 'installing %d packages with apt: %s\n' "${#missing[@]}" "${missing[*]}"
+	log=$(mktemp)
+	as_root+=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
+	{ "${as_root[@]}" update && "${as_root[@]}" install -y --no-install-recommends "${missing[@]}"; } \
+		>"$log" 2>&1 </dev/null || rc=1
+	((rc == 0)) || { cat "$log" >&2; echo "apt could not install the packages" >&2; }
+	rm -f "$log"
+	return "$rc"
+}
