@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The two AEADs behind one interface. A key is 32 bytes somewhere in secret memory. What a cipher computes from a key before
+ * its first block (AES round keys, GHASH tables) is kept in a cache of the loop's, so that an idle connection owns none.
+ * A second provider replaces aead.c and nothing else.
+ *
+ * Tags are always 16 bytes and directly behind the ciphertext; nonces always 12 bytes. */
+#ifndef CORE_AEAD_H
+#define CORE_AEAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum aead_algorithm {
+    AEAD_AES256GCM = 1,
+    AEAD_CHACHA20POLY1305 = 2,
+};
+
+enum {
+    AEAD_KEY_BYTES = 32,
+    AEAD_NONCE_BYTES = 12,
+    AEAD_TAG_BYTES = 16,
+};
+
+/* Whether this processor and build can run it. */
+bool aead_available(enum aead_algorithm algorithm);
+
+/* Once, with associated data, nothing cached: for handshakes. `out` has len + 16 bytes and may be `in`. */
+void aead_seal_once(enum aead_algorithm algorithm, const uint8_t key[static AEAD_KEY_BYTES],
+                    const uint8_t nonce[static AEAD_NONCE_BYTES], const uint8_t *ad, size_t ad_len, const uint8_t *in,
+                    size_t len, uint8_t *out);
+
+/* `in` is `len` bytes of ciphertext and tag, len >= 16; `out` gets len - 16 bytes and may be `in`. False if the tag does
+ * not match: then `out` holds nothing of the plaintext. */
+bool aead_open_once(enum aead_algorithm algorithm, const uint8_t key[static AEAD_KEY_BYTES],
+                    const uint8_t nonce[static AEAD_NONCE_BYTES], const uint8_t *ad, size_t ad_len, const uint8_t *in,
+                    size_t len, uint8_t *out);
+
+struct aead_cache; /* expanded keys of the connections that were active last, in secret memory */
+
+/* Owned, or NULL without memory. */
+struct aead_cache *aead_cache_new(void);
+
+/* Wipes and frees; NULL is fine. */
+void aead_cache_free(struct aead_cache *cache);
+
+/* A key that many records are sealed or opened with, without associated data. */
+struct aead_key {
+    const uint8_t *bytes; /* borrowed: 32 bytes in secret memory that outlive the use */
+    uint32_t serial;      /* its name in the cache, never given twice in a cache's life (modulo 2^32) */
+    uint8_t algorithm;
+};
+
+/* Names a key. Also after its bytes were replaced: call aead_key_forget() first. */
+void aead_key_init(struct aead_key *key, struct aead_cache *cache, enum aead_algorithm algorithm, const uint8_t *bytes);
+
+/* Wipes what the cache holds of it. */
+void aead_key_forget(struct aead_key *key, struct aead_cache *cache);
+
+/* As the functions above; in == out, or not overlapping. */
+void aead_seal(const struct aead_key *key, struct aead_cache *cache, const uint8_t nonce[static AEAD_NONCE_BYTES],
+               const uint8_t *in, size_t len, uint8_t *out);
+bool aead_open(const struct aead_key *key, struct aead_cache *cache, const uint8_t nonce[static AEAD_NONCE_BYTES],
+               const uint8_t *in, size_t len, uint8_t *out);
+
+#endif
