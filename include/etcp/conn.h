@@ -113,8 +113,8 @@ enum etcp_event_type {
     ETCP_EVENT_MESSAGE,      /* classic: one message: `data`, `len` (never empty) */
     ETCP_EVENT_END,          /* the peer has ended the connection well: `code`, `reason` of its Goodbye. All streams
                                  have ended with that code. Drain what waits, then close the transport. */
-    ETCP_EVENT_REFUSED,      /* agent: the server sent a Refusal: `code` is an enum etcp_refusal or unknown. Feed
-                                 returns ETCP_EREFUSED next. */
+    ETCP_EVENT_REFUSED,      /* agent: the server sent a Refusal: `code` is an enum etcp_refusal or unknown.
+                                 The call of feed that took it has returned ETCP_EREFUSED. */
 };
 
 /* The claim of an agent where a stream comes from (section 4, option 1). Never to be used for access control. */
