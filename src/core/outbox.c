@@ -49,7 +49,8 @@ int outbox_push(struct outbox *box, const uint8_t *frame, size_t len)
             return rc;
     }
     bytes_put_u16(box->memory + box->tail, (uint16_t)len);
-    memcpy(box->memory + box->tail + LENGTH_BYTES, frame, len);
+    if (len > 0)
+        memcpy(box->memory + box->tail + LENGTH_BYTES, frame, len);
     box->tail += need;
     box->wire_bytes += RECORD_OVERHEAD_BYTES + len;
     return 0;
