@@ -203,6 +203,16 @@ static void on_data(struct end_stream *s, const struct etcp_event *event)
     memset(event->data - ETCP_DATA_HEAD, 0xa5, ETCP_DATA_HEAD + event->len + ETCP_TAG);
 }
 
+static void collect(struct end *e)
+{
+    uint8_t out[OUT_CHUNK];
+    size_t len;
+
+    while (etcp_conn_pending(e->conn) > 0 && (len = etcp_conn_drain(e->conn, out, sizeof(out))) > 0) {
+        end_bytes_add(&e->out, out, len);
+    }
+}
+
 static void on_message(struct end *e, const struct etcp_event *event)
 {
     uint64_t hash = hash_more(0xcbf29ce484222325u, event->data, event->len);
@@ -210,12 +220,12 @@ static void on_message(struct end *e, const struct etcp_event *event)
     CHECK(event->len >= 1 && event->len <= ETCP_MESSAGE_MAX);
     e->messages++;
     note(&e->transcript, "message %zu %016llx\n", event->len, (unsigned long long)hash);
-    if (e->role == ETCP_SERVER) {
+    if (e->role == ETCP_SERVER && !e->no_echo) {
         /* Sealed where it lies. */
         uint8_t *record = event->data - ETCP_MESSAGE_HEAD;
         size_t len = event->len;
 
-        CHECK_INT(etcp_conn_pending(e->conn), 0);
+        collect(e);
         CHECK_INT(etcp_message_seal(e->conn, record, len), 0);
         end_bytes_add(&e->out, record, ETCP_MESSAGE_HEAD + len + ETCP_TAG);
     }
@@ -356,16 +366,6 @@ static void stream_pump(struct end *e, struct end_stream *s)
     if (s->stream != NULL && etcp_stream_ended(s->stream)) {
         stream_flush_count(s);
         stream_release(s);
-    }
-}
-
-static void collect(struct end *e)
-{
-    uint8_t out[OUT_CHUNK];
-    size_t len;
-
-    while (etcp_conn_pending(e->conn) > 0 && (len = etcp_conn_drain(e->conn, out, sizeof(out))) > 0) {
-        end_bytes_add(&e->out, out, len);
     }
 }
 

@@ -34,7 +34,7 @@ enum end_service {
 };
 
 struct end_stream {
-    struct end_stream *next; /* in the order in which they were opened */
+    struct end_stream *next;    /* in the order in which they were opened */
     struct etcp_stream *stream; /* NULL once given back */
     uint32_t id;
     enum end_service service;
@@ -51,23 +51,24 @@ struct end {
     struct etcp_conn *conn;
     enum etcp_role role;
     uint64_t now_us;
-    struct end_bytes out;       /* to be moved to the peer */
-    struct end_bytes in;        /* arrived, not yet taken by the connection */
-    uint8_t *lent;              /* what etcp_conn_feed() borrowed last */
-    struct end_stream *streams; /* all there ever were */
+    struct end_bytes out;        /* to be moved to the peer */
+    struct end_bytes in;         /* arrived, not yet taken by the connection */
+    uint8_t *lent;               /* what etcp_conn_feed() borrowed last */
+    struct end_stream *streams;  /* all there ever were */
     struct end_bytes transcript; /* of the connection, without its streams */
     struct end_bytes strict;     /* every event, in order, exactly as it came */
     const uint8_t *pinned;       /* the only peer key that is accepted; NULL: any */
     const char *reject_reason;
-    bool no_decision;   /* leaves ETCP_EVENT_PEER unanswered */
-    bool no_drain;      /* collects nothing from the connection */
-    bool up;            /* had ETCP_EVENT_UP */
-    bool ended;         /* had ETCP_EVENT_END */
-    int end_code;       /* of that */
-    int error;          /* the first that a call returned */
-    bool eof;           /* the peer's end of file was told */
-    int eof_result;     /* and this was the answer */
-    unsigned events;    /* how many there were */
+    bool no_decision; /* leaves ETCP_EVENT_PEER unanswered */
+    bool no_echo;     /* of classic messages */
+    bool no_drain;    /* collects nothing from the connection */
+    bool up;          /* had ETCP_EVENT_UP */
+    bool ended;       /* had ETCP_EVENT_END */
+    int end_code;     /* of that */
+    int error;        /* the first that a call returned */
+    bool eof;         /* the peer's end of file was told */
+    int eof_result;   /* and this was the answer */
+    unsigned events;  /* how many there were */
     unsigned pongs, credits, messages, refused_code;
 };
 
