@@ -106,8 +106,8 @@ bool log_enabled(enum log_level level)
 
 static void write_stderr(enum log_level level, const char *message)
 {
-    char line[LOG_MESSAGE_BYTES + 64];
-    char stamp[40] = "";
+    char line[LOG_MESSAGE_BYTES + 128];
+    char stamp[64] = "";
     int len;
 
     if (log_target == LOG_TO_TERMINAL) {

@@ -15,7 +15,6 @@
 
 enum {
     AUTHORIZED_FILE_MAX = 4 << 20, /* bytes of the file */
-    AUTHORIZED_NAME_MAX = 64,      /* characters of a name: a-z A-Z 0-9 . _ - */
 };
 
 struct authorized;
@@ -43,8 +42,5 @@ size_t authorized_count(const struct authorized *list);
 
 /* Whether the file was not there. */
 bool authorized_missing(const struct authorized *list);
-
-/* Whether `name` has the form of an agent's name. */
-bool authorized_name_valid(const char *name, size_t len);
 
 #endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * agent.conf: its table, and what its options demand of each other. */
+#include "config/agent.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <etcp/conn.h>
+#include <etcp/key.h>
+
+#include "config/table.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define AT(member)   .offset = offsetof(struct config_agent, member)
+#define MS           1e3
+#define S            1e6
+#define HOUR         3600e6
+
+static_assert(sizeof(enum log_level) == sizeof(int) && sizeof(enum config_suite) == sizeof(int),
+              "words are stored as int");
+static_assert((int)CONFIG_KEY_BYTES == (int)ETCP_KEY_BYTES, "keys are stored as libetcp takes them");
+
+static const struct config_word levels[] = {
+    {"error", LOG_LEVEL_ERROR}, {"warning", LOG_LEVEL_WARNING}, {"notice", LOG_LEVEL_NOTICE},
+    {"info", LOG_LEVEL_INFO},   {"debug", LOG_LEVEL_DEBUG},     {NULL, 0},
+};
+
+static const struct config_word suites[] = {
+    {"auto", CONFIG_SUITE_AUTO},
+    {"aes256gcm", CONFIG_SUITE_AES256GCM},
+    {"chacha20poly1305", CONFIG_SUITE_CHACHA20POLY1305},
+    {"classic", CONFIG_SUITE_CLASSIC},
+    {NULL, 0},
+};
+
+static const struct config_option root_options[] = {
+    {"server", CONFIG_SERVER_LIST, "127.0.0.1:1337", AT(servers), offsetof(struct config_agent, server_count),
+     .minimum = 1},
+    {"server_key", CONFIG_KEY_LIST, NULL, AT(server_keys), offsetof(struct config_agent, server_key_count)},
+    {"identity", CONFIG_PATH_OR_NONE, "", AT(identity)},
+    {"network_key_file", CONFIG_PATH_OR_NONE, "", AT(network_key_file)},
+    {"suite", CONFIG_WORD, "auto", AT(suite), .words = suites},
+    {"log_level", CONFIG_WORD, "info", AT(log_level), .words = levels},
+};
+
+static const struct config_option reconnect_options[] = {
+    {"initial_delay", CONFIG_DURATION, "5s", AT(reconnect.initial_delay_us), .minimum = 10 * MS, .maximum = HOUR},
+    {"multiplier", CONFIG_REAL, "2.0", AT(reconnect.multiplier), .minimum = 1, .maximum = 100},
+    {"max_delay", CONFIG_DURATION, "5min", AT(reconnect.max_delay_us), .minimum = 10 * MS, .maximum = 24 * HOUR},
+    {"jitter", CONFIG_REAL, "0.2", AT(reconnect.jitter), .minimum = 0, .maximum = 1},
+    {"reset_after", CONFIG_DURATION, "60s", AT(reconnect.reset_after_us), .maximum = 24 * HOUR},
+    {"max_attempts", CONFIG_NUMBER, "0", AT(reconnect.max_attempts), .maximum = 1e9},
+};
+
+static const struct config_option heartbeat_options[] = {
+    {"interval", CONFIG_DURATION, "15s", AT(heartbeat.interval_us), .minimum = 50 * MS, .maximum = 24 * HOUR},
+    {"timeout", CONFIG_DURATION, "45s", AT(heartbeat.timeout_us), .minimum = 100 * MS, .maximum = 72 * HOUR},
+};
+
+static const struct config_option message_options[] = {
+    {"service", CONFIG_SERVICE, "echo", AT(message.service)},
+    {"text", CONFIG_TEXT, "Hello from client!", AT(message.text)},
+    {"count", CONFIG_NUMBER, "5", AT(message.count), .minimum = 1, .maximum = 1e9},
+    {"interval", CONFIG_DURATION, "1s", AT(message.interval_us), .maximum = 24 * HOUR},
+};
+
+static const struct config_section sections[] = {
+    {.options = root_options, .option_count = COUNT(root_options)},
+    {"reconnect", .options = reconnect_options, .option_count = COUNT(reconnect_options)},
+    {"heartbeat", .options = heartbeat_options, .option_count = COUNT(heartbeat_options)},
+    {"message", .options = message_options, .option_count = COUNT(message_options)},
+    {"forward", .later = "not in this version: expected a message section"},
+};
+
+static const struct config_table table = {sections, COUNT(sections)};
+
+const struct config_table *config_agent_table(void)
+{
+    return &table;
+}
+
+/* The line of the one of two options that was given; of the first, if both were. */
+static unsigned either_line(const struct config_instance *instance, const char *first, const char *second)
+{
+    unsigned line = config_values_line(instance, first);
+
+    return line > 0 ? line : config_values_line(instance, second);
+}
+
+static int check_classic(const struct config_agent *config, struct error_text *ret_error)
+{
+    unsigned line = config_values_line(config_values_get(config->values, NULL), "suite");
+
+    if (config->suite != CONFIG_SUITE_CLASSIC)
+        return 0;
+    if (config->network_key_file[0] != '\0')
+        return config_values_fail(config->values, line, ret_error,
+                                  "suite = \"classic\" with a network_key_file: expected one or the other: the classic "
+                                  "suite can't use it");
+    if (config->server_key_count > 0)
+        return config_values_fail(config->values, line, ret_error,
+                                  "suite = \"classic\" with a server_key: expected one or the other: in the classic "
+                                  "suite nobody is authenticated");
+    return 0;
+}
+
+static int check(struct config_agent *config, struct error_text *ret_error)
+{
+    const struct config_values *values = config->values;
+    const struct config_instance *heartbeat = config_values_get(values, "heartbeat");
+    const struct config_instance *reconnect = config_values_get(values, "reconnect");
+    size_t longest = config->suite == CONFIG_SUITE_CLASSIC ? ETCP_MESSAGE_MAX : ETCP_DATA_MAX;
+
+    config->message.text_length = strlen(config->message.text);
+    if (config->heartbeat.timeout_us <= config->heartbeat.interval_us)
+        return config_values_fail(values, either_line(heartbeat, "timeout", "interval"), ret_error,
+                                  "heartbeat.timeout is not above heartbeat.interval: expected timeout > interval");
+    if (config->reconnect.max_delay_us < config->reconnect.initial_delay_us)
+        return config_values_fail(values, either_line(reconnect, "max_delay", "initial_delay"), ret_error,
+                                  "reconnect.max_delay is below reconnect.initial_delay: expected max_delay >= "
+                                  "initial_delay");
+    if (config->message.text_length > longest)
+        return config_values_fail(values, config_values_line(config_values_get(values, "message"), "text"), ret_error,
+                                  "message.text has %zu bytes: expected at most %zu", config->message.text_length,
+                                  longest);
+    return check_classic(config, ret_error);
+}
+
+/* Takes the values. */
+static int make(struct config_values *values, struct config_agent **ret_config, struct error_text *ret_error)
+{
+    struct config_agent *config = calloc(1, sizeof *config);
+    int r = 0;
+
+    if (!config) {
+        r = error_set(ret_error, -ENOMEM, "%s: no memory", values->name);
+        config_values_free(values);
+        return r;
+    }
+    config->values = values;
+    for (size_t i = 0; i < values->instance_count && r == 0; i++)
+        r = config_values_store(values, &values->instances[i], config, ret_error);
+    if (r == 0)
+        r = check(config, ret_error);
+    if (r < 0) {
+        config_agent_free(config);
+        return r;
+    }
+    *ret_config = config;
+    return 0;
+}
+
+int config_agent_load(const char *path, struct config_agent **ret_config, struct error_text *ret_error)
+{
+    struct config_values *values;
+    int r = config_values_load(&table, path, &values, ret_error);
+
+    return r < 0 ? r : make(values, ret_config, ret_error);
+}
+
+int config_agent_parse(const char *text, size_t len, const char *name, struct config_agent **ret_config,
+                       struct error_text *ret_error)
+{
+    struct config_values *values;
+    int r = config_values_parse(&table, text, len, name, &values, ret_error);
+
+    return r < 0 ? r : make(values, ret_config, ret_error);
+}
+
+void config_agent_dump(const struct config_agent *config, FILE *out)
+{
+    config_values_dump(config->values, out);
+}
+
+void config_agent_free(struct config_agent *config)
+{
+    if (!config)
+        return;
+    config_values_free(config->values);
+    free(config);
+}

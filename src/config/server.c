@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * server.conf: its table, and what its options demand of each other. */
+#include "config/server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <etcp/conn.h>
+
+#include "config/table.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define AT(member)   .offset = offsetof(struct config_server, member)
+#define OF(member)   .offset = offsetof(struct config_service, member)
+#define MS           1e3
+#define S            1e6
+#define HOUR         3600e6
+
+static_assert(sizeof(enum log_level) == sizeof(int) && sizeof(enum config_service_type) == sizeof(int),
+              "words are stored as int");
+
+static const char forward_later[] = "not in this version, which has services of type \"echo\" only";
+
+static const struct config_word levels[] = {
+    {"error", LOG_LEVEL_ERROR}, {"warning", LOG_LEVEL_WARNING}, {"notice", LOG_LEVEL_NOTICE},
+    {"info", LOG_LEVEL_INFO},   {"debug", LOG_LEVEL_DEBUG},     {NULL, 0},
+};
+
+static const struct config_word service_types[] = {{"echo", CONFIG_SERVICE_ECHO}, {NULL, 0}};
+
+static const struct config_option root_options[] = {
+    {"bind", CONFIG_BIND_LIST, "0.0.0.0:1337", AT(bind), offsetof(struct config_server, bind_count), .minimum = 1},
+    {"log_level", CONFIG_WORD, "info", AT(log_level), .words = levels},
+    {"identity", CONFIG_PATH_OR_NONE, "", AT(identity)},
+    {"authorized_agents", CONFIG_PATH, "/etc/etcp/authorized_agents", AT(authorized_agents)},
+    {"network_key_file", CONFIG_PATH_OR_NONE, "", AT(network_key_file)},
+    {"classic", CONFIG_BOOL, "false", AT(classic)},
+    {"classic_service", CONFIG_SERVICE, "echo", AT(classic_service)},
+    {"workers", CONFIG_NUMBER, "0", AT(workers), .maximum = CONFIG_WORKERS_MAX},
+    {"drain_timeout", CONFIG_DURATION, "30s", AT(drain_timeout_us), .maximum = HOUR},
+};
+
+static const struct config_option limit_options[] = {
+    {"max_connections", CONFIG_NUMBER, "10000", AT(limits.max_connections), .minimum = 1, .maximum = 1e6},
+    {"max_connections_per_address", CONFIG_NUMBER, "256", AT(limits.max_connections_per_address), .minimum = 1,
+     .maximum = 1e6},
+    {"max_handshakes", CONFIG_NUMBER, "1024", AT(limits.max_handshakes), .minimum = 1, .maximum = 1e6},
+    {"max_streams", CONFIG_NUMBER, "256", AT(limits.max_streams), .minimum = 1, .maximum = 65535},
+    {"handshake_timeout", CONFIG_DURATION, "10s", AT(limits.handshake_timeout_us), .minimum = 100 * MS,
+     .maximum = 600 * S},
+    {"idle_timeout", CONFIG_DURATION, "0", AT(limits.idle_timeout_us), .maximum = 168 * HOUR},
+    {"max_message", CONFIG_SIZE, "64KiB", AT(limits.max_message), .minimum = 17, .maximum = 65536},
+};
+
+static const struct config_option heartbeat_options[] = {
+    {"interval", CONFIG_DURATION, "15s", AT(heartbeat.interval_us), .minimum = 50 * MS, .maximum = 24 * HOUR},
+    {"timeout", CONFIG_DURATION, "45s", AT(heartbeat.timeout_us), .minimum = 100 * MS, .maximum = 72 * HOUR},
+};
+
+static const struct config_option service_options[] = {
+    {"type", CONFIG_WORD, "echo", OF(type), .words = service_types, .later = forward_later, .later_word = "forward"},
+    {"allow", CONFIG_AGENT_LIST, "*", OF(allow), offsetof(struct config_service, allow_count)},
+    {"to", CONFIG_TEXT, .later = forward_later},
+    {"proxy_protocol", CONFIG_TEXT, .later = forward_later},
+};
+
+static const struct config_section sections[] = {
+    {.options = root_options, .option_count = COUNT(root_options)},
+    {"limits", .options = limit_options, .option_count = COUNT(limit_options)},
+    {"heartbeat", .options = heartbeat_options, .option_count = COUNT(heartbeat_options)},
+    {"service", "echo", .options = service_options, .option_count = COUNT(service_options)},
+};
+
+static const struct config_table table = {sections, COUNT(sections)};
+
+const struct config_table *config_server_table(void)
+{
+    return &table;
+}
+
+/* A section that was given says itself what it is and whom it serves: what nobody wrote must not let anybody in. */
+static int check_service_section(const struct config_values *values, const struct config_instance *instance,
+                                 struct error_text *ret_error)
+{
+    static const char *const needed[] = {"type", "allow"};
+
+    if (!etcp_service_name_valid(instance->title))
+        return config_values_fail(
+            values, instance->line, ret_error,
+            "bad title of a service: expected a service name: 1 to 64 of a-z 0-9 . _ -, the first "
+            "a letter or digit");
+    for (size_t i = 0; i < COUNT(needed); i++) {
+        if (instance->line != 0 && config_values_line(instance, needed[i]) == 0)
+            return config_values_fail(values, instance->line, ret_error, "service \"%s\" has no \"%s\": expected %s",
+                                      instance->title, needed[i],
+                                      i == 0 ? "type = \"echo\"" : "allow = {...}, {\"*\"} for everybody");
+    }
+    return 0;
+}
+
+static void take_out_any(struct config_service *service)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < service->allow_count; i++) {
+        if (strcmp(service->allow[i], "*") == 0)
+            service->allow_any = true;
+        else
+            service->allow[kept++] = service->allow[i];
+    }
+    service->allow_count = kept;
+}
+
+static int store_services(struct config_server *config, struct error_text *ret_error)
+{
+    struct config_values *values = config->values;
+
+    config->services = config_values_alloc(values, values->instance_count, sizeof *config->services);
+    if (!config->services)
+        return error_set(ret_error, -ENOMEM, "%s: no memory", values->name);
+    for (size_t i = 0; i < values->instance_count; i++) {
+        const struct config_instance *instance = &values->instances[i];
+        struct config_service *service = &config->services[config->service_count];
+        int r;
+
+        if (!instance->title)
+            continue;
+        r = check_service_section(values, instance, ret_error);
+        if (r == 0)
+            r = config_values_store(values, instance, service, ret_error);
+        if (r < 0)
+            return r;
+        service->name = instance->title;
+        take_out_any(service);
+        config->service_count++;
+    }
+    return 0;
+}
+
+static int check_classic(const struct config_server *config, struct error_text *ret_error)
+{
+    const struct config_instance *root = config_values_get(config->values, NULL);
+    unsigned line = config_values_line(root, "classic_service");
+    unsigned classic_line = config_values_line(root, "classic");
+
+    if (!config->classic)
+        return 0;
+    if (config->network_key_file[0] != '\0')
+        return config_values_fail(
+            config->values, classic_line, ret_error,
+            "classic = true with a network_key_file: expected one or the other: the classic suite "
+            "is open to everybody");
+    for (size_t i = 0; i < config->service_count; i++) {
+        if (strcmp(config->services[i].name, config->classic_service) != 0)
+            continue;
+        if (config->services[i].allow_any)
+            return 0;
+        return config_values_fail(config->values, line > 0 ? line : classic_line, ret_error,
+                                  "classic_service = \"%s\" does not serve everybody: expected a service with allow = "
+                                  "{\"*\"}: classic peers are anonymous",
+                                  config->classic_service);
+    }
+    return config_values_fail(config->values, line > 0 ? line : classic_line, ret_error,
+                              "classic_service = \"%s\" is not there: expected the title of a service section",
+                              config->classic_service);
+}
+
+static int check(struct config_server *config, struct error_text *ret_error)
+{
+    const struct config_instance *heartbeat = config_values_get(config->values, "heartbeat");
+    unsigned timeout = config_values_line(heartbeat, "timeout");
+
+    if (config->heartbeat.timeout_us <= config->heartbeat.interval_us)
+        return config_values_fail(config->values, timeout > 0 ? timeout : config_values_line(heartbeat, "interval"),
+                                  ret_error,
+                                  "heartbeat.timeout is not above heartbeat.interval: expected timeout > interval");
+    if (config->limits.max_message > 65535) /* 64KiB is what people write; the wire says 65,535 */
+        config->limits.max_message = 65535;
+    return check_classic(config, ret_error);
+}
+
+/* Takes the values. */
+static int make(struct config_values *values, struct config_server **ret_config, struct error_text *ret_error)
+{
+    struct config_server *config = calloc(1, sizeof *config);
+    int r = 0;
+
+    if (!config) {
+        r = error_set(ret_error, -ENOMEM, "%s: no memory", values->name);
+        config_values_free(values);
+        return r;
+    }
+    config->values = values;
+    for (size_t i = 0; i < values->instance_count && r == 0; i++) {
+        if (!values->instances[i].title)
+            r = config_values_store(values, &values->instances[i], config, ret_error);
+    }
+    if (r == 0)
+        r = store_services(config, ret_error);
+    if (r == 0)
+        r = check(config, ret_error);
+    if (r < 0) {
+        config_server_free(config);
+        return r;
+    }
+    *ret_config = config;
+    return 0;
+}
+
+int config_server_load(const char *path, struct config_server **ret_config, struct error_text *ret_error)
+{
+    struct config_values *values;
+    int r = config_values_load(&table, path, &values, ret_error);
+
+    return r < 0 ? r : make(values, ret_config, ret_error);
+}
+
+int config_server_parse(const char *text, size_t len, const char *name, struct config_server **ret_config,
+                        struct error_text *ret_error)
+{
+    struct config_values *values;
+    int r = config_values_parse(&table, text, len, name, &values, ret_error);
+
+    return r < 0 ? r : make(values, ret_config, ret_error);
+}
+
+void config_server_dump(const struct config_server *config, FILE *out)
+{
+    config_values_dump(config->values, out);
+}
+
+void config_server_free(struct config_server *config)
+{
+    if (!config)
+        return;
+    config_values_free(config->values);
+    free(config);
+}
