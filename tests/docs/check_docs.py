@@ -3,7 +3,7 @@
 
     check_docs.py packets    examples and values in docs/ against the transcripts; a page for each packet and frame
     check_docs.py links      relative links of all *.md, with their anchors
-    check_docs.py man        mandoc -T lint over man/; exit 77 where there is no mandoc
+    check_docs.py man        mandoc -T lint over man/; exit 77 where there is no mandoc, an error with CI=true
 
 An example is a fenced block whose first line is "```hex REFERENCE"; its lines are "offset  hex  meaning". The references:
 
@@ -176,6 +176,8 @@ def check_man(root):
         return ["there are no man pages"]
     if not shutil.which("mandoc"):
         print("skipped: mandoc is not installed")
+        if os.environ.get("CI") == "true":
+            return ["with CI=true nothing is left out that could have run"]
         sys.exit(SKIPPED)
     wrong = []
     for page in pages:
