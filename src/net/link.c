@@ -6,8 +6,8 @@
  * nothing is sealed. So the order of sealing is the order on the wire, and memory is bounded by one batch.
  *
  * Input goes on while there is a backlog: two ends that both stopped reading until the other reads would wait for each
- * other. Credit bounds what arrives, and ETCP_CONTROL_MAX what has to be answered. Only the classic suite, which has neither,
- * stops.
+ * other. Credit bounds what arrives, and ETCP_CONTROL_MAX what has to be answered. Only the classic suite has neither: there
+ * input stops once a message could not be sent back.
  *
  * Handlers are called from the loop's own callbacks alone (depth > 0); what calls from elsewhere cause is left to `later`. */
 #include "net/link.h"
@@ -60,6 +60,7 @@ struct link {
     uint8_t state;         /* enum link_state */
     uint8_t depth;         /* of callbacks of the loop */
     bool wanted : 1;       /* the handler waits for `writable` */
+    bool held : 1;         /* a classic message could not be sent back: hand out no other before `writable` */
     bool eof : 1;          /* the peer sends no more */
     bool failed : 1;       /* `end` is set: close when last words are out */
     bool foreign : 1;      /* the batch points into the connection's own buffer */
@@ -89,14 +90,9 @@ bool link_has_room(const struct link *link)
 
 /* ---- State and timers ------------------------------------------------------------------------------------------------ */
 
-static bool is_classic(const struct link *link)
-{
-    return etcp_conn_suite(link->conn) == ETCP_SUITE_CLASSIC;
-}
-
 static bool takes_input(const struct link *link)
 {
-    return !link->eof && etcp_conn_wants_input(link->conn) && !(link->backlog != NULL && is_classic(link));
+    return !link->eof && !link->held && etcp_conn_wants_input(link->conn);
 }
 
 static void call_later(struct link *link)
@@ -583,6 +579,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
     }
     if (link->state == LINK_OPEN && link->wanted && link->backlog == NULL) {
         link->wanted = false;
+        link->held = false;
         if (link->handler->writable != NULL) {
             link->handler->writable(link, link->user);
         }
@@ -735,7 +732,8 @@ bool link_message_back(struct link *link, uint8_t *data, size_t len)
         if (taken) {
             append_in_place(link, data - ETCP_MESSAGE_HEAD, ETCP_MESSAGE_HEAD + len + ETCP_TAG);
         }
-        link->wanted = link->wanted || (!taken && link->backlog != NULL);
+        link->held = link->held || (!taken && link->backlog != NULL);
+        link->wanted = link->wanted || link->held;
     }
     settle_outside(link);
     return taken;

@@ -57,7 +57,8 @@ bool link_send_back(struct link *link, struct etcp_stream *stream, uint8_t *data
 /* A classic message: taken whole, or not (then `writable` tells when to try again). */
 bool link_message(struct link *link, const uint8_t *data, size_t len);
 
-/* The current ETCP_EVENT_MESSAGE, sealed where it lies. As link_send_back(). */
+/* The current ETCP_EVENT_MESSAGE, sealed where it lies. As link_send_back(). When it was not taken, no other message is handed
+ * out before `writable`: there is no credit in the classic suite, so not reading is what bounds a slow peer. */
 bool link_message_back(struct link *link, uint8_t *data, size_t len);
 
 /* Whether the socket has taken everything so far: false while output waits inside the link. */

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: MIT
+etcp_test(unit-loop SOURCES test_loop.c LIBS etcp_net Threads::Threads LABELS unit threads)
+etcp_test(unit-address SOURCES test_address.c LIBS etcp_net LABELS unit)
+etcp_test(unit-resolve SOURCES test_resolve.c LIBS etcp_net Threads::Threads LABELS unit threads)
+etcp_test(unit-link SOURCES test_link.c LIBS etcp_net LABELS unit)
