@@ -575,7 +575,8 @@ int etcp_conn_feed(struct etcp_conn *conn, uint8_t *in, size_t len, uint64_t now
     int rc = 0;
     if (conn->partial && conn->partial_len == conn->partial_size && conn->events_count == 0)
         free_partial(conn);
-    while (rc == 0 && used < len && conn->events_count == 0 && etcp_conn_wants_input(conn)) {
+    while (rc == 0 && used < len && conn->events_count == 0 &&
+           (etcp_conn_wants_input(conn) || conn->state == CONN_CLOSING)) {
         size_t taken = 0;
         if (conn->state == CONN_HANDSHAKE)
             rc = feed_handshake(conn, in + used, len - used, &taken);
@@ -599,7 +600,7 @@ int etcp_conn_eof(struct etcp_conn *conn)
         close_conn(conn, true);
         return 0;
     }
-    if (conn->state == CONN_OPEN)
+    if (conn->state == CONN_OPEN && conn->is_up)
         return fail(conn, ETCP_ETRUNCATED, "the connection ended without a Goodbye");
     return fail(conn, ETCP_EHANDSHAKE, "the connection ended during the handshake");
 }
@@ -648,6 +649,9 @@ void etcp_conn_goodbye(struct etcp_conn *conn, enum etcp_code code, const char *
         return;
     }
     if (!conn->is_classic) {
+        /* The first Goodbye with this code announces only (section 4): the end needs a second one. */
+        if (code == ETCP_CODE_SHUTTING_DOWN && !conn->draining)
+            send_code(conn, FRAME_GOODBYE, 0, code, reason);
         send_code(conn, FRAME_GOODBYE, 0, code, reason);
     } else if (conn->is_agent) {
         (void)conn_send_raw(conn, NULL,
