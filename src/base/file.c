@@ -104,7 +104,7 @@ int file_read_fd(int fd, void *buffer, size_t size, size_t *ret_len)
     return 0;
 }
 
-int file_read(const char *path, size_t max, char **ret_text, size_t *ret_len)
+static int read_path(const char *path, size_t max, bool guarded, char **ret_text, size_t *ret_len)
 {
     struct stat st;
     char *text = NULL;
@@ -114,6 +114,10 @@ int file_read(const char *path, size_t max, char **ret_text, size_t *ret_len)
 
     if (r < 0)
         return r;
+    if (guarded && (st.st_mode & S_IWOTH) != 0) {
+        r = -EPERM;
+        goto out;
+    }
     if (st.st_size < 0 || (uintmax_t)st.st_size > max) {
         r = -EFBIG;
         goto out;
@@ -135,6 +139,16 @@ out:
     free(text);
     (void)close(fd);
     return r;
+}
+
+int file_read(const char *path, size_t max, char **ret_text, size_t *ret_len)
+{
+    return read_path(path, max, false, ret_text, ret_len);
+}
+
+int file_read_guarded(const char *path, size_t max, char **ret_text, size_t *ret_len)
+{
+    return read_path(path, max, true, ret_text, ret_len);
 }
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------------- */

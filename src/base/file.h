@@ -34,6 +34,9 @@ int file_read_fd(int fd, void *buffer, size_t size, size_t *ret_len);
  * Returns 0, -EFBIG, -ENOMEM, or as file_open() and file_read_fd(). Not for secrets: see keys/keyfile.h. */
 int file_read(const char *path, size_t max, char **ret_text, size_t *ret_len);
 
+/* The same for a file that decides whom to trust: -EPERM if everybody may write it. */
+int file_read_guarded(const char *path, size_t max, char **ret_text, size_t *ret_len);
+
 enum file_write_mode {
     FILE_CREATE,  /* -EEXIST if anything is there, be it a dangling link */
     FILE_REPLACE, /* replaces what is there, in one step */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * known_servers: which key an agent met first at a server's address. "ADDRESS etcp-pub-..." per line, in the state
+ * known_servers: which key an agent met first at a server's address. "etcp-pub-... ADDRESS" per line, in the state
  * directory. What is there is never changed or overwritten: a person does that who knows why the key is another. */
 #ifndef ETCP_KEYS_KNOWN_SERVERS_H
 #define ETCP_KEYS_KNOWN_SERVERS_H
@@ -18,7 +18,7 @@ enum {
 
 /* Looks up the key of an address (config_address_format()'s text) in the file. Stores the key, and the number of
  * its line for messages. Returns 0, -ENOENT (the address, or the whole file, is not there), or an error text
- * ("FILE:LINE: ...") and -EINVAL (content), -EPERM (somebody else may write the file), or what reading said. */
+ * ("FILE:LINE: ...") and -EINVAL (content), -EPERM (everybody may write the file), or what reading said. */
 int known_servers_find(const char *path, const char *address, uint8_t ret_key[static ETCP_KEY_BYTES],
                        unsigned *ret_line, struct error_text *ret_error);
 

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of this room share: lines of words, comments, and words about keys that are not what they should be. */
+#ifndef ETCP_KEYS_LINE_H
+#define ETCP_KEYS_LINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <etcp/key.h>
+
+#include "base/error.h"
+
+/* A walk over the lines of a text. Start from {.at = text, .end = text + len}. */
+struct line_reader {
+    const char *at;
+    const char *end;
+    unsigned number; /* of the line that was read last */
+};
+
+/* Finds the next line that is neither blank nor a comment (begins with #); not terminated. False: there is none. */
+bool line_next(struct line_reader *reader, const char **ret_line, size_t *ret_len);
+
+/* Splits a line at its first run of blanks: the length of the first word, and what follows without blanks at its end
+ * (length 0: nothing). */
+size_t line_split(const char *line, size_t len, const char **ret_rest, size_t *ret_rest_len);
+
+/* Sets "FILE:LINE: " and what is wrong with a key (an enum etcp_error of etcp_key_parse()) and what to do. Never shows the key:
+ * it may be a secret in the wrong place. `number` 0: no line. Returns -EINVAL. */
+int line_bad_key(const char *name, unsigned number, const char *key, size_t len, int error, enum etcp_key_kind expected,
+                 struct error_text *ret_error);
+
+/* Sets what is wrong with a file that file_read_guarded() refused with `error`; returns `error`. */
+int line_file_failed(const char *path, int error, int max, struct error_text *ret_error);
+
+/* "public key (etcp-pub-)" */
+const char *line_kind_name(int kind);
+
+#endif
