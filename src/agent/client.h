@@ -16,7 +16,7 @@
 #include <etcp/etcp.h>
 
 #include "agent/trust.h"
-#include "net/address.h"
+#include "config/agent.h"
 
 struct client;
 struct link;
@@ -27,20 +27,12 @@ enum {
     CLIENT_CAUSE_BYTES = 512,
 };
 
-struct client_server {
-    const char *text; /* as configured, "host:port"; the name under which its key is remembered */
-    const char *host; /* name or numeric; NULL for a Unix socket */
-    uint16_t port;
-    const char *path; /* of a Unix socket; NULL otherwise */
-};
-
 struct client_options {
     struct loop *loop;
-    const struct client_server *servers; /* tried in order */
+    const struct config_address *servers; /* tried in order */
     size_t server_count;
     const struct etcp_identity *identity;
-    bool suite_auto; /* choose, and follow a Refusal's hint as section 2 allows; else `suite` */
-    enum etcp_suite suite;
+    enum config_suite suite; /* auto: choose, and follow a Refusal's hint as section 2 allows */
     const struct trust *trust;
     uint64_t handshake_timeout_us; /* 0: CLIENT_HANDSHAKE_TIMEOUT_US */
     uint64_t heartbeat_interval_us;
@@ -53,6 +45,7 @@ struct client_end {
     bool well;         /* ended by a Goodbye `ok` or `shutting-down`, ours or the peer's */
     bool refused;      /* never up, and nothing but Refusals were met */
     bool unauthorized; /* the (last) server does not know our key */
+    bool untrusted;    /* its key was refused */
     const char
         *cause; /* for people, escaped: why; of several servers the last one's. Never NULL; borrowed for the call */
     uint64_t lived_us; /* since `up` */
@@ -80,23 +73,24 @@ int client_new(const struct client_options *options, const struct client_handler
  * inside an event, and twice. */
 void client_goodbye(struct client *client, enum etcp_code code, const char *reason);
 
-/* Ends it without a word; `closed` follows with `cause`, which is static. */
+/* Ends it at once, without a word, also after client_goodbye(); `closed` follows from the loop, with a copy of `cause`. */
 void client_abort(struct client *client, const char *cause);
 
-/* The server and address in use, or tried last. */
-const struct client_server *client_server(const struct client *client);
-const char *client_address(const struct client *client);
+/* The server in use or tried last, and the same as text ("host:port"); the address of it, "" before there is one. */
+const struct config_address *client_server(const struct client *client);
+const char *client_server_text(const struct client *client);
+const char *client_address_text(const struct client *client);
 
 /* Once up: how long connecting and the handshake took, from the first packet to the first record. */
 uint64_t client_connect_us(const struct client *client);
 uint64_t client_handshake_us(const struct client *client);
 
-/* The suite to ask for when it is chosen automatically: AES-256-GCM where this processor has it (`aes`), and never one that does
- * not fit the network key or its absence. */
-enum etcp_suite client_suite_choose(bool aes, bool network_key);
+/* The suite to ask for, and never one that does not fit the network key or its absence: automatically it is AES-256-GCM where
+ * this processor has it (`aes`). */
+enum etcp_suite client_suite(enum config_suite configured, bool aes, bool network_key);
 
-/* The suite that may be asked for in the next connection after a Refusal `unsupported-suite` of `suite`, or 0 if there is none
- * (section 2: 0x01 to 0x02, 0x11 to 0x12, nothing else, and only where it was chosen automatically). */
-int client_suite_after_refusal(int suite, bool automatic);
+/* The suite that may be asked for in the next connection after a Refusal `unsupported-suite` of `refused`, or 0 if there is
+ * none (section 2: 0x02 after 0x01, 0x12 after 0x11, nothing else, and only where it was chosen automatically). */
+int client_suite_after_refusal(enum config_suite configured, int refused);
 
 #endif

@@ -131,7 +131,7 @@ static bool check_agent(const struct tool_command *command, const struct config_
     return good;
 }
 
-/* Returns EX_OK, or EX_CONFIG or EX_NOINPUT after complaining. With `kind` unknown it is a server's if it reads as one. */
+/* Returns EX_OK, or EX_CONFIG after complaining. With `kind` unknown it is a server's if it reads as one. */
 static int check(const struct tool_command *command, const char *path, enum kind kind)
 {
     struct config_server *server = NULL;
@@ -156,10 +156,7 @@ static int check(const struct tool_command *command, const char *path, enum kind
         tool_complain(command, "as etcp-agent's: %s", agent_error.text);
         tool_complain(command, "its name does not tell which it is meant to be: use --server or --agent");
     } else {
-        const int result = kind == KIND_AGENT ? agent_result : server_result;
-
         tool_complain(command, "%s", kind == KIND_AGENT ? agent_error.text : server_error.text);
-        code = result == -EINVAL ? EX_CONFIG : tool_exit_code(result);
     }
     config_server_free(server);
     config_agent_free(agent);

@@ -1,0 +1,642 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Everything that leads from one address to the next happens in step(), called by the loop: so no call on a client ends in a
+ * callback, and nothing frees it under its own feet. */
+#include "agent/client.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "base/log.h"
+#include "net/address.h"
+#include "net/link.h"
+#include "net/loop.h"
+#include "net/resolve.h"
+
+enum state {
+    STATE_STEP = 1, /* step() is due: the next address, or the end */
+    STATE_RESOLVING,
+    STATE_CONNECTING,
+    STATE_HANDSHAKE,
+    STATE_UP,
+};
+
+struct client {
+    struct client_options options;
+    const struct client_handler *handler;
+    void *user;
+    enum state state;
+    bool ending; /* the owner has had enough */
+
+    size_t servers_tried; /* the one in use is the last of them */
+    size_t addresses_tried, address_count;
+    struct address addresses[RESOLVE_ADDRESSES_MAX];
+    char server_text[CONFIG_ADDRESS_TEXT_BYTES], address_text[ADDRESS_TEXT_BYTES];
+    int suite;      /* of the current connection */
+    int suite_next; /* after a Refusal: for the next connection to the same address; else 0 */
+
+    struct loop_letter step;
+    struct resolve *resolve;
+    struct event *connecting;
+    int fd;
+    struct link *link;
+    bool up_due; /* ETCP_EVENT_UP was there, but its record may turn out to be a Goodbye */
+    uint64_t started_us, connected_us, up_us;
+
+    unsigned failures, refusals; /* of this attempt */
+    bool refused;                /* the current connection was */
+    bool told_why;               /* `cause` says why the current connection ended */
+    char cause[CLIENT_CAUSE_BYTES];
+    struct client_end end;
+};
+
+enum etcp_suite client_suite(enum config_suite configured, bool aes, bool network_key)
+{
+    switch (configured) {
+    case CONFIG_SUITE_CLASSIC:
+        return ETCP_SUITE_CLASSIC;
+    case CONFIG_SUITE_CHACHA20POLY1305:
+        aes = false;
+        break;
+    case CONFIG_SUITE_AES256GCM:
+        aes = true;
+        break;
+    case CONFIG_SUITE_AUTO:
+        break;
+    }
+    if (network_key) {
+        return aes ? ETCP_SUITE_AES256GCM_NETWORK : ETCP_SUITE_CHACHA20POLY1305_NETWORK;
+    }
+    return aes ? ETCP_SUITE_AES256GCM : ETCP_SUITE_CHACHA20POLY1305;
+}
+
+int client_suite_after_refusal(enum config_suite configured, int refused)
+{
+    if (configured != CONFIG_SUITE_AUTO) {
+        return 0;
+    }
+    switch (refused) {
+    case ETCP_SUITE_AES256GCM:
+        return ETCP_SUITE_CHACHA20POLY1305;
+    case ETCP_SUITE_AES256GCM_NETWORK:
+        return ETCP_SUITE_CHACHA20POLY1305_NETWORK;
+    default:
+        return 0;
+    }
+}
+
+static void set_cause(struct client *client, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void set_cause(struct client *client, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(client->cause, sizeof(client->cause), format, arguments);
+    va_end(arguments);
+    client->told_why = true;
+}
+
+static void step_later(struct client *client)
+{
+    client->state = STATE_STEP;
+    loop_post_letter(client->options.loop, &client->step);
+}
+
+/* The address (or, before there is one, the server) is of no use: `cause` says why. */
+static void fail(struct client *client)
+{
+    const struct log_field fields[] = {
+        {"ETCP_PEER", client->address_text[0] != '\0' ? client->address_text : NULL},
+        {"ETCP_REASON", client->cause},
+    };
+
+    client->failures++;
+    client->refusals += client->refused;
+    log_event(LOG_LEVEL_WARNING, fields, 2, "cannot connect to %s%s%s%s: %s", client->server_text,
+              client->address_text[0] != '\0' ? " (" : "", client->address_text,
+              client->address_text[0] != '\0' ? ")" : "", client->cause);
+    step_later(client);
+}
+
+static void drop_pending(struct client *client)
+{
+    resolve_cancel(client->resolve);
+    client->resolve = NULL;
+    if (client->connecting != NULL) {
+        event_free(client->connecting);
+        client->connecting = NULL;
+    }
+    if (client->fd >= 0) {
+        (void)close(client->fd);
+        client->fd = -1;
+    }
+}
+
+/* The end: the owner is told, and nothing is left. */
+static void finish(struct client *client)
+{
+    struct client_end *end = &client->end;
+
+    drop_pending(client);
+    (void)loop_unpost(client->options.loop, &client->step);
+    end->was_up = client->state == STATE_UP;
+    end->refused = !end->was_up && client->failures > 0 && client->refusals == client->failures;
+    end->lived_us = end->was_up ? loop_now_us() - client->up_us : 0;
+    end->cause = client->cause;
+    client->handler->closed(client, end, client->user);
+    free(client);
+}
+
+/* ---- Trust ---------------------------------------------------------------------------------------------------------- */
+
+static void refuse_unpinned(struct client *client, const char *shown)
+{
+    char pinned[ETCP_KEY_TEXT_BYTES];
+
+    etcp_key_format(ETCP_KEY_PUBLIC, client->options.trust->pins[0], pinned);
+    set_cause(client, "its key is none of those in server_key");
+    log_message(LOG_LEVEL_ERROR,
+                "server %s shows the key %s, which is none of the %zu in server_key (first: %s): refused; "
+                "if the server has a new key, add it there",
+                client->server_text, shown, client->options.trust->pin_count, pinned);
+}
+
+static void refuse_changed(struct client *client, const struct trust_decision *decision, const char *shown)
+{
+    char known[ETCP_KEY_TEXT_BYTES];
+
+    etcp_key_format(ETCP_KEY_PUBLIC, decision->known_key, known);
+    set_cause(client, "its key has changed");
+    log_message(
+        LOG_LEVEL_ERROR,
+        "THE KEY OF SERVER %s HAS CHANGED: it shows %s, but %s:%u remembers %s: refused; somebody may be in between. "
+        "If you know that the server has a new key, delete line %u of %s",
+        client->server_text, shown, client->options.trust->known_servers, decision->line, known, decision->line,
+        client->options.trust->known_servers);
+}
+
+/* ETCP_EVENT_PEER: the server has proved its key (classic: it has none). Nothing has been sent that tells who we are. */
+static void judge(struct client *client, const struct etcp_event *event)
+{
+    struct etcp_conn *conn = link_conn(client->link);
+    struct trust_decision decision;
+    char shown[ETCP_KEY_TEXT_BYTES];
+    bool good = true;
+
+    if (event->peer_key == NULL) {
+        log_message(LOG_LEVEL_WARNING, "server %s is not authenticated: the classic suite is open to active attackers",
+                    client->server_text);
+    } else {
+        etcp_key_format(ETCP_KEY_PUBLIC, event->peer_key, shown);
+        good = trust_decide(client->options.trust, client->server_text, event->peer_key, &decision);
+        switch (decision.verdict) {
+        case TRUST_PINNED:
+        case TRUST_KNOWN:
+            break;
+        case TRUST_FIRST_USE:
+            log_message(LOG_LEVEL_WARNING,
+                        "server %s is met for the first time: its key %s is trusted from now on and remembered in %s; "
+                        "compare it with the one the server logs at its start",
+                        client->server_text, shown, client->options.trust->known_servers);
+            break;
+        case TRUST_NOT_PINNED:
+            refuse_unpinned(client, shown);
+            break;
+        case TRUST_CHANGED:
+            refuse_changed(client, &decision, shown);
+            break;
+        case TRUST_NOT_RECORDED:
+            set_cause(client, "its key can't be remembered");
+            log_message(
+                LOG_LEVEL_ERROR,
+                "server %s shows the key %s, which is not trusted because it can't be remembered or looked up: %s; "
+                "mend that, or set server_key",
+                client->server_text, shown, decision.error.text);
+            break;
+        }
+    }
+    if (!good) {
+        client->end.untrusted = true;
+        etcp_conn_reject(conn, NULL);
+    } else if (etcp_conn_accept(conn, loop_now_us()) < 0) {
+        set_cause(client, "internal error: no decision was due");
+        link_abort(client->link, ETCP_EINVAL, NULL);
+    }
+}
+
+/* ---- The link ------------------------------------------------------------------------------------------------------- */
+
+static void report_up(struct client *client)
+{
+    client->up_due = false;
+    client->state = STATE_UP;
+    client->up_us = loop_now_us();
+    client->handler->up(client, client->link, client->user);
+}
+
+static void log_unauthorized(const struct client *client)
+{
+    char ours[ETCP_KEY_TEXT_BYTES] = "";
+
+    if (client->options.identity != NULL) {
+        etcp_key_format(ETCP_KEY_PUBLIC, etcp_identity_public(client->options.identity), ours);
+    }
+    log_message(
+        LOG_LEVEL_ERROR,
+        "server %s does not know us: its administrator must add the line \"%s NAME\" to authorized_agents there and "
+        "reload etcp-server",
+        client->server_text, ours);
+}
+
+/* The peer's Goodbye: it is the cause of what follows. */
+static void hear_goodbye(struct client *client, const struct etcp_event *event)
+{
+    char reason[ETCP_REASON_MAX + 1] = "";
+
+    (void)log_escape(event->reason, event->reason_len, reason, sizeof(reason));
+    set_cause(client, "the server said goodbye: %s%s%s%s", etcp_code_name(event->code), reason[0] != '\0' ? " (" : "",
+              reason, reason[0] != '\0' ? ")" : "");
+    client->end.well = event->code == ETCP_CODE_OK || event->code == ETCP_CODE_SHUTTING_DOWN;
+    if (event->code == ETCP_CODE_UNAUTHORIZED) {
+        client->end.unauthorized = true;
+        log_unauthorized(client);
+    }
+}
+
+static const char *refusal_name(int code)
+{
+    switch (code) {
+    case ETCP_REFUSAL_UNSUPPORTED_SUITE:
+        return "unsupported-suite";
+    case ETCP_REFUSAL_BUSY:
+        return "busy";
+    case ETCP_REFUSAL_SHUTTING_DOWN:
+        return "shutting-down";
+    default:
+        return "unknown code";
+    }
+}
+
+static void hear_refusal(struct client *client, int code)
+{
+    client->refused = true;
+    set_cause(client, "refused: %s (suite %s)", refusal_name(code), etcp_suite_name(client->suite));
+    if (code == ETCP_REFUSAL_UNSUPPORTED_SUITE) {
+        client->suite_next = client_suite_after_refusal(client->options.suite, client->suite);
+    }
+}
+
+static void on_event(struct link *link, const struct etcp_event *event, void *user)
+{
+    struct client *client = user;
+
+    if (client->ending) {
+        return;
+    }
+    switch (event->type) {
+    case ETCP_EVENT_PEER:
+        judge(client, event);
+        return;
+    case ETCP_EVENT_REFUSED:
+        hear_refusal(client, event->code);
+        return;
+    case ETCP_EVENT_END:
+        hear_goodbye(client, event);
+        return;
+    case ETCP_EVENT_UP:
+        client->up_due = true;
+        loop_post_letter(client->options.loop, &client->step);
+        return;
+    default:
+        break;
+    }
+    if (client->up_due) {
+        report_up(client);
+    }
+    if (client->state == STATE_UP && !client->ending) {
+        client->handler->event(client, link, event, client->user);
+    }
+}
+
+static void on_writable(struct link *link, void *user)
+{
+    struct client *client = user;
+
+    if (client->state == STATE_UP && !client->ending && client->handler->writable != NULL) {
+        client->handler->writable(client, link, client->user);
+    }
+}
+
+static void on_closed(struct link *link, const struct link_end *end, void *user)
+{
+    struct client *client = user;
+
+    (void)link;
+    client->link = NULL;
+    client->up_due = false;
+    client->end.received_bytes = end->received_bytes;
+    client->end.sent_bytes = end->sent_bytes;
+    if (client->told_why) {
+        /* A Goodbye, a Refusal, or ours: it says more than what followed it. */
+    } else if (end->is_errno) {
+        set_cause(client, "%s", strerror(-end->error));
+    } else if (end->error == ETCP_EHANDSHAKE && end->by_peer) {
+        set_cause(client,
+                  "closed by the server during the handshake, without a word (do both ends have the same network "
+                  "key, and is the suite served there?)");
+    } else if (end->error != 0) {
+        set_cause(client, "%s%s%s", etcp_strerror(end->error), end->detail != NULL ? ": " : "",
+                  end->detail != NULL ? end->detail : "");
+    } else {
+        client->end.well = true;
+        set_cause(client, "%s", end->by_peer ? "ended by the server" : "ended here");
+    }
+    if (client->state == STATE_UP || client->ending) {
+        finish(client);
+        return;
+    }
+    if (client->suite_next != 0) {
+        log_message(LOG_LEVEL_NOTICE, "server %s does not serve the suite %s: trying %s", client->server_text,
+                    etcp_suite_name(client->suite), etcp_suite_name(client->suite_next));
+        step_later(client);
+        return;
+    }
+    fail(client);
+}
+
+static const struct link_handler link_handler = {
+    .event = on_event,
+    .writable = on_writable,
+    .closed = on_closed,
+};
+
+/* ---- From a name to a link ------------------------------------------------------------------------------------------ */
+
+/* The socket is connected: from here on it is the link's. */
+static void start_handshake(struct client *client)
+{
+    const uint64_t now = loop_now_us(), spent = now - client->started_us;
+    const struct etcp_conn_options options = {
+        .role = ETCP_AGENT,
+        .identity = client->options.identity,
+        .suite = (enum etcp_suite)client->suite,
+        .handshake_timeout_us =
+            spent < client->options.handshake_timeout_us ? client->options.handshake_timeout_us - spent : 1,
+        .heartbeat_interval_us = client->options.heartbeat_interval_us,
+        .dead_peer_timeout_us = client->options.dead_peer_timeout_us,
+    };
+    struct etcp_conn *conn = NULL;
+    int result;
+
+    client->connected_us = now;
+    result = etcp_conn_new(client->options.loop->pool, &options, now, &conn);
+    if (result < 0) {
+        drop_pending(client);
+        set_cause(client, "suite %s: %s", etcp_suite_name(client->suite), etcp_strerror(result));
+        fail(client);
+        return;
+    }
+    result = link_new(client->options.loop, client->fd, conn, &link_handler, client, &client->link);
+    if (result < 0) {
+        etcp_conn_free(conn);
+        drop_pending(client);
+        set_cause(client, "%s", strerror(-result));
+        fail(client);
+        return;
+    }
+    client->fd = -1;
+    client->state = STATE_HANDSHAKE;
+}
+
+static void on_connecting(evutil_socket_t fd, short what, void *arg)
+{
+    struct client *client = arg;
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    event_free(client->connecting);
+    client->connecting = NULL;
+    if ((what & EV_WRITE) == 0) {
+        error = ETIMEDOUT;
+    } else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) {
+        error = errno;
+    }
+    if (error != 0) {
+        drop_pending(client);
+        set_cause(client, "%s", strerror(error));
+        fail(client);
+        return;
+    }
+    start_handshake(client);
+}
+
+/* Returns 0 when the connection is under way or there, else -errno. */
+static int connect_socket(struct client *client, const struct address *address)
+{
+    const struct timeval timeout = {
+        .tv_sec = (time_t)(client->options.handshake_timeout_us / 1000000),
+        .tv_usec = (suseconds_t)(client->options.handshake_timeout_us % 1000000),
+    };
+
+    client->fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (client->fd < 0) {
+        return -errno;
+    }
+    if (connect(client->fd, &address->any, address->len) == 0) {
+        start_handshake(client);
+        return 0;
+    }
+    if (errno != EINPROGRESS) {
+        return -errno;
+    }
+    client->connecting = event_new(client->options.loop->base, client->fd, EV_WRITE, on_connecting, client);
+    if (client->connecting == NULL || event_add(client->connecting, &timeout) < 0) {
+        return -ENOMEM;
+    }
+    client->state = STATE_CONNECTING;
+    return 0;
+}
+
+static void try_address(struct client *client)
+{
+    const struct address *address;
+    int result;
+
+    if (client->suite_next != 0) {
+        client->suite = client->suite_next; /* the same address once more */
+        client->suite_next = 0;
+    } else {
+        client->suite =
+            client_suite(client->options.suite, etcp_suite_available(ETCP_SUITE_AES256GCM),
+                         client->options.identity != NULL && etcp_identity_has_network_key(client->options.identity));
+        client->addresses_tried++;
+    }
+    address = &client->addresses[client->addresses_tried - 1];
+    address_format(address, client->address_text);
+    client->refused = client->told_why = false;
+    client->end = (struct client_end){0};
+    client->started_us = loop_now_us();
+    log_message(LOG_LEVEL_INFO, "connecting to %s (%s), suite %s", client->server_text, client->address_text,
+                etcp_suite_name(client->suite));
+    result = connect_socket(client, address);
+    if (result < 0) {
+        drop_pending(client);
+        set_cause(client, "%s", strerror(-result));
+        fail(client);
+    }
+}
+
+static void on_resolved(const struct resolve_result *result, void *user)
+{
+    struct client *client = user;
+
+    client->resolve = NULL;
+    if (result->error != NULL) {
+        set_cause(client, "%s", result->error);
+        fail(client);
+        return;
+    }
+    client->address_count = result->count < RESOLVE_ADDRESSES_MAX ? result->count : RESOLVE_ADDRESSES_MAX;
+    memcpy(client->addresses, result->addresses, client->address_count * sizeof(client->addresses[0]));
+    try_address(client);
+}
+
+static void try_server(struct client *client)
+{
+    const struct config_address *server = &client->options.servers[client->servers_tried++];
+    int result;
+
+    config_address_format(server, client->server_text);
+    client->address_text[0] = '\0';
+    client->addresses_tried = client->address_count = 0;
+    client->refused = client->told_why = false;
+    if (server->kind == CONFIG_ADDRESS_UNIX) {
+        result = address_from_path(server->path, &client->addresses[0]);
+        if (result == 0) {
+            client->address_count = 1;
+            try_address(client);
+            return;
+        }
+    } else {
+        client->state = STATE_RESOLVING;
+        result = resolve_start(client->options.loop, server->host, server->port, on_resolved, client, &client->resolve);
+    }
+    if (result < 0) {
+        set_cause(client, "%s", strerror(-result));
+        fail(client);
+    }
+}
+
+static void step(void *arg)
+{
+    struct client *client = arg;
+
+    if (client->up_due && !client->ending) {
+        report_up(client);
+        link_flush(client->link);
+    } else if (client->state != STATE_STEP) {
+        return; /* its letter was overtaken */
+    } else if (client->ending) {
+        finish(client);
+    } else if (client->suite_next != 0 || client->addresses_tried < client->address_count) {
+        try_address(client);
+    } else if (client->servers_tried < client->options.server_count) {
+        try_server(client);
+    } else {
+        finish(client);
+    }
+}
+
+/* ---- For the owner -------------------------------------------------------------------------------------------------- */
+
+int client_new(const struct client_options *options, const struct client_handler *handler, void *user,
+               struct client **ret_client)
+{
+    struct client *client;
+
+    if (options->server_count == 0) {
+        return -EINVAL;
+    }
+    client = calloc(1, sizeof(*client));
+    if (client == NULL) {
+        return -ENOMEM;
+    }
+    client->options = *options;
+    if (client->options.handshake_timeout_us == 0) {
+        client->options.handshake_timeout_us = CLIENT_HANDSHAKE_TIMEOUT_US;
+    }
+    client->handler = handler;
+    client->user = user;
+    client->fd = -1;
+    client->step = (struct loop_letter){.fn = step, .arg = client};
+    step_later(client);
+    *ret_client = client;
+    return 0;
+}
+
+static void end_without_link(struct client *client)
+{
+    drop_pending(client);
+    client->end.well = true;
+    step_later(client);
+}
+
+void client_goodbye(struct client *client, enum etcp_code code, const char *reason)
+{
+    if (client->ending) {
+        return;
+    }
+    client->ending = true;
+    if (client->link != NULL) {
+        link_goodbye(client->link, code, reason);
+    } else {
+        set_cause(client, "ended here");
+        end_without_link(client);
+    }
+}
+
+void client_abort(struct client *client, const char *cause)
+{
+    if (!client->ending) {
+        client->ending = true;
+        set_cause(client, "%s", cause);
+    }
+    if (client->link != NULL) {
+        link_abort(client->link, ETCP_ECLOSED, NULL);
+    } else {
+        end_without_link(client);
+    }
+}
+
+const struct config_address *client_server(const struct client *client)
+{
+    return &client->options.servers[client->servers_tried > 0 ? client->servers_tried - 1 : 0];
+}
+
+const char *client_server_text(const struct client *client)
+{
+    return client->server_text;
+}
+
+const char *client_address_text(const struct client *client)
+{
+    return client->address_text;
+}
+
+uint64_t client_connect_us(const struct client *client)
+{
+    return client->connected_us - client->started_us;
+}
+
+uint64_t client_handshake_us(const struct client *client)
+{
+    return client->up_us - client->connected_us;
+}

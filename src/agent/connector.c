@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+#include "agent/connector.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include <etcp/etcp.h>
+#include <event2/event.h>
+#include <sodium.h>
+
+#include "agent/backoff.h"
+#include "agent/client.h"
+#include "agent/mode.h"
+#include "agent/setup.h"
+#include "base/log.h"
+#include "net/link.h"
+#include "net/loop.h"
+
+enum state {
+    STATE_CONNECTING = 1, /* a client is under way */
+    STATE_UP,             /* a client is up, the mode has its link */
+    STATE_CLOSING,        /* a client is ending, because we said so */
+    STATE_WAITING,        /* no client; the timer runs */
+    STATE_FINISHED,
+};
+
+struct connector {
+    struct loop *loop;
+    struct setup *setup;
+    struct setup *client_setup; /* an older one that the client was made with; NULL: `setup` */
+    const struct connector_handler *handler;
+    void *user;
+    enum state state;
+    struct client *client;
+    struct link *link; /* while the client is up */
+    struct mode *mode;
+    struct event *timer;
+    struct backoff backoff;
+    bool finishing; /* exit with `exit_code` when the client is gone */
+    int exit_code;
+    bool reconnect;  /* connect anew at once when the client is gone */
+    char cause[512]; /* why we end a connection that could go on; "" */
+};
+
+static const char *const state_names[] = {
+    [STATE_CONNECTING] = "connecting", [STATE_UP] = "up", [STATE_CLOSING] = "closing", [STATE_WAITING] = "waiting",
+    [STATE_FINISHED] = "finished",
+};
+
+static void status(struct connector *connector, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void status(struct connector *connector, const char *format, ...)
+{
+    char text[CONFIG_ADDRESS_TEXT_BYTES + CLIENT_CAUSE_BYTES + 128];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    connector->handler->status(text, connector->user);
+}
+
+static void enter(struct connector *connector, enum state state)
+{
+    log_message(LOG_LEVEL_DEBUG, "connector: %s -> %s", connector->state != 0 ? state_names[connector->state] : "new",
+                state_names[state]);
+    connector->state = state;
+}
+
+/* The last thing that any function here does. */
+static void finish(struct connector *connector)
+{
+    (void)event_del(connector->timer);
+    enter(connector, STATE_FINISHED);
+    connector->handler->finished(connector->exit_code, connector->user);
+}
+
+/* ---- Attempts -------------------------------------------------------------------------------------------------------- */
+
+static void wait(struct connector *connector, const struct backoff_outcome *outcome, const char *cause)
+{
+    const struct config_reconnect *reconnect = &connector->setup->config->reconnect;
+    const struct backoff_rules rules = {
+        .initial_delay_us = reconnect->initial_delay_us,
+        .multiplier = reconnect->multiplier,
+        .max_delay_us = reconnect->max_delay_us,
+        .jitter = reconnect->jitter,
+        .reset_after_us = reconnect->reset_after_us,
+        .max_attempts = reconnect->max_attempts,
+    };
+    struct timeval timeout;
+    uint64_t delay_us;
+
+    if (!backoff_fail(&connector->backoff, &rules, outcome, randombytes_uniform(BACKOFF_RANDOM), &delay_us)) {
+        log_message(LOG_LEVEL_ERROR, "giving up after %u attempts (max_attempts): %s", connector->backoff.attempts,
+                    cause);
+        connector->exit_code = EX_UNAVAILABLE;
+        finish(connector);
+        return;
+    }
+    log_message(LOG_LEVEL_INFO, "retrying in %.1f s: %s", (double)delay_us / 1e6, cause);
+    enter(connector, STATE_WAITING);
+    status(connector, "Waiting %.1f s before the next attempt: %s", (double)delay_us / 1e6, cause);
+    timeout = (struct timeval){.tv_sec = (time_t)(delay_us / 1000000), .tv_usec = (suseconds_t)(delay_us % 1000000)};
+    if (event_add(connector->timer, &timeout) < 0) {
+        log_message(LOG_LEVEL_ERROR, "cannot set a timer: %s", strerror(ENOMEM));
+        connector->exit_code = EX_OSERR;
+        finish(connector);
+    }
+}
+
+static void on_up(struct client *client, struct link *link, void *user)
+{
+    struct connector *connector = user;
+    const uint8_t *key = etcp_conn_peer_key(link_conn(link));
+    const char *suite = etcp_suite_name(etcp_conn_suite(link_conn(link)));
+    const struct log_field fields[] = {{"ETCP_PEER", client_address_text(client)}};
+    char text[ETCP_KEY_TEXT_BYTES];
+
+    connector->link = link;
+    enter(connector, STATE_UP);
+    if (key != NULL) {
+        etcp_key_format(ETCP_KEY_PUBLIC, key, text);
+        log_event(LOG_LEVEL_INFO, fields, 1, "connected to %s (%s), key %s, suite %s", client_server_text(client),
+                  client_address_text(client), text, suite);
+    } else {
+        log_event(LOG_LEVEL_INFO, fields, 1, "connected to %s (%s), not authenticated, suite %s",
+                  client_server_text(client), client_address_text(client), suite);
+    }
+    status(connector, "Connected to %s (%s)", client_server_text(client), client_address_text(client));
+    connector->mode->type->up(connector->mode, link);
+}
+
+static void on_event(struct client *client, struct link *link, const struct etcp_event *event, void *user)
+{
+    struct connector *connector = user;
+
+    (void)client;
+    (void)link;
+    connector->mode->type->event(connector->mode, event);
+}
+
+static void on_writable(struct client *client, struct link *link, void *user)
+{
+    struct connector *connector = user;
+
+    (void)client;
+    (void)link;
+    connector->mode->type->writable(connector->mode);
+}
+
+static void log_disconnected(const struct client *client, const struct client_end *end, const char *cause)
+{
+    char received[24], sent[24], lived[24];
+    const struct log_field fields[] = {
+        {"ETCP_PEER", client_address_text(client)},
+        {"ETCP_REASON", cause},
+        {"ETCP_BYTES_IN", received},
+        {"ETCP_BYTES_OUT", sent},
+        {"ETCP_DURATION_US", lived},
+    };
+
+    (void)snprintf(received, sizeof(received), "%" PRIu64, end->received_bytes);
+    (void)snprintf(sent, sizeof(sent), "%" PRIu64, end->sent_bytes);
+    (void)snprintf(lived, sizeof(lived), "%" PRIu64, end->lived_us);
+    log_event(end->well ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, fields, sizeof(fields) / sizeof(fields[0]),
+              "disconnected from %s (%s): %s; %s bytes received, %s sent, %.1f s", client_server_text(client),
+              client_address_text(client), cause, received, sent, (double)end->lived_us / 1e6);
+}
+
+static void connect_now(struct connector *connector);
+
+static void on_closed(struct client *client, const struct client_end *end, void *user)
+{
+    struct connector *connector = user;
+    const struct backoff_outcome outcome = {.lived_us = end->lived_us, .refused = end->refused};
+    const char *cause = connector->cause[0] != '\0' ? connector->cause : end->cause;
+
+    if (end->was_up) {
+        connector->mode->type->down(connector->mode);
+        log_disconnected(client, end, cause);
+    }
+    connector->client = NULL;
+    connector->link = NULL;
+    setup_free(connector->client_setup);
+    connector->client_setup = NULL;
+    if (connector->finishing) {
+        finish(connector);
+    } else if (connector->reconnect) {
+        connect_now(connector);
+    } else {
+        wait(connector, &outcome, cause);
+    }
+}
+
+static const struct client_handler client_handler = {
+    .up = on_up,
+    .event = on_event,
+    .writable = on_writable,
+    .closed = on_closed,
+};
+
+static void connect_now(struct connector *connector)
+{
+    const struct config_agent *config = connector->setup->config;
+    const struct client_options options = {
+        .loop = connector->loop,
+        .servers = config->servers,
+        .server_count = config->server_count,
+        .identity = connector->setup->keys.identity,
+        .suite = config->suite,
+        .trust = &connector->setup->trust,
+        .heartbeat_interval_us = config->heartbeat.interval_us,
+        .dead_peer_timeout_us = config->heartbeat.timeout_us,
+    };
+    int result;
+
+    connector->reconnect = false;
+    connector->cause[0] = '\0';
+    enter(connector, STATE_CONNECTING);
+    status(connector, "Connecting");
+    result = client_new(&options, &client_handler, connector, &connector->client);
+    if (result < 0) {
+        log_message(LOG_LEVEL_ERROR, "cannot start to connect: %s", strerror(-result));
+        wait(connector, &(struct backoff_outcome){0}, strerror(-result));
+    }
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct connector *connector = arg;
+
+    (void)fd;
+    (void)what;
+    if (connector->finishing) {
+        finish(connector);
+    } else {
+        connect_now(connector);
+    }
+}
+
+/* ---- What the mode asks for ------------------------------------------------------------------------------------------- */
+
+/* Ends the client, if there is one, for a reason of ours. Its end goes on from there. */
+static void close_client(struct connector *connector, const char *reason)
+{
+    if (connector->state == STATE_CONNECTING || connector->state == STATE_UP) {
+        enter(connector, STATE_CLOSING);
+        client_goodbye(connector->client, ETCP_CODE_OK, reason);
+    }
+}
+
+static void on_finished(void *user, int exit_code)
+{
+    struct connector *connector = user;
+
+    connector->finishing = true;
+    connector->exit_code = exit_code;
+    (void)snprintf(connector->cause, sizeof(connector->cause), "%s",
+                   exit_code == EX_OK ? "all messages have been echoed" : "the echoes can't be reported");
+    if (connector->state == STATE_WAITING) {
+        /* From the loop: the mode is still at work. */
+        const struct timeval now = {0};
+
+        (void)event_add(connector->timer, &now);
+        return;
+    }
+    close_client(connector, NULL);
+}
+
+static void on_give_up(void *user, const char *cause)
+{
+    struct connector *connector = user;
+
+    (void)snprintf(connector->cause, sizeof(connector->cause), "%s", cause);
+    close_client(connector, NULL);
+}
+
+static const struct mode_owner mode_owner = {
+    .finished = on_finished,
+    .give_up = on_give_up,
+};
+
+/* ---- For the main ----------------------------------------------------------------------------------------------------- */
+
+int connector_new(struct loop *loop, struct setup *setup, const struct connector_handler *handler, void *user,
+                  struct connector **ret_connector)
+{
+    struct connector *connector = calloc(1, sizeof(*connector));
+    const struct timeval now = {0};
+    int result;
+
+    if (connector == NULL) {
+        return -ENOMEM;
+    }
+    connector->loop = loop;
+    connector->handler = handler;
+    connector->user = user;
+    connector->timer = evtimer_new(loop->base, on_timer, connector);
+    result = connector->timer != NULL ? 0 : -ENOMEM;
+    if (result == 0) {
+        result = mode_message_new(loop, setup->config, &mode_owner, connector, &connector->mode);
+    }
+    if (result == 0 && event_add(connector->timer, &now) < 0) {
+        result = -ENOMEM;
+    }
+    if (result < 0) {
+        connector_free(connector);
+        return result;
+    }
+    enter(connector, STATE_WAITING);
+    connector->setup = setup;
+    *ret_connector = connector;
+    return 0;
+}
+
+int connector_reload(struct connector *connector, struct setup *setup)
+{
+    const struct timeval now = {0};
+    bool reconnect = false;
+    int result;
+
+    result = connector->mode->type->reload(connector->mode, setup->config, &reconnect);
+    if (result < 0) {
+        return result;
+    }
+    if (connector->state == STATE_UP) {
+        const struct etcp_conn *conn = link_conn(connector->link);
+
+        reconnect = reconnect ||
+                    !setup_allows(setup, connector->client_setup != NULL ? connector->client_setup : connector->setup,
+                                  client_server(connector->client), etcp_conn_peer_key(conn), etcp_conn_suite(conn));
+    }
+    if (connector->client != NULL && connector->client_setup == NULL) {
+        connector->client_setup = connector->setup;
+    } else {
+        setup_free(connector->setup);
+    }
+    connector->setup = setup;
+    connector->backoff = (struct backoff){0};
+    if (connector->state == STATE_WAITING) {
+        return event_add(connector->timer, &now) < 0 ? -ENOMEM : 0;
+    }
+    if (reconnect || connector->state == STATE_CONNECTING) {
+        (void)snprintf(connector->cause, sizeof(connector->cause), "the configuration has changed");
+        connector->reconnect = true;
+        close_client(connector, connector->cause);
+    }
+    return 0;
+}
+
+void connector_stop(struct connector *connector)
+{
+    if (connector->state == STATE_FINISHED) {
+        return;
+    }
+    if (connector->finishing) {
+        if (connector->client != NULL) {
+            client_abort(connector->client, connector->cause);
+        }
+        return;
+    }
+    connector->finishing = true;
+    connector->exit_code = EX_OK;
+    (void)snprintf(connector->cause, sizeof(connector->cause), "the agent was stopped");
+    if (connector->state == STATE_WAITING) {
+        finish(connector);
+        return;
+    }
+    close_client(connector, connector->cause);
+}
+
+void connector_free(struct connector *connector)
+{
+    if (connector == NULL) {
+        return;
+    }
+    assert(connector->client == NULL);
+    if (connector->mode != NULL) {
+        connector->mode->type->free(connector->mode);
+    }
+    if (connector->timer != NULL) {
+        event_free(connector->timer);
+    }
+    setup_free(connector->setup);
+    free(connector);
+}

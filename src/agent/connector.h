@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Keeps the agent connected: one attempt over all servers, the back-off when it fails, the mode while it lasts, and the
+ * lines that the log has about that. */
+#ifndef AGENT_CONNECTOR_H
+#define AGENT_CONNECTOR_H
+
+struct connector;
+struct loop;
+struct setup;
+
+struct connector_handler {
+    /* What the agent is doing, for people ("connected to ..."); borrowed for the call. */
+    void (*status)(const char *text, void *user);
+    /* The last call, from the loop or inside connector_stop(): the work is done, or it was stopped, or it gave up. The
+     * code is the program's to exit with. */
+    void (*finished)(int exit_code, void *user);
+};
+
+/* Makes a connector, which starts with the first turn of the loop. Takes `setup` on success; borrows the loop, the static
+ * `handler` and `user`. Returns 0 or -errno. */
+int connector_new(struct loop *loop, struct setup *setup, const struct connector_handler *handler, void *user,
+                  struct connector **ret_connector);
+
+/* Takes new settings (on success): a connection that they allow stays, another is replaced at once; a wait for the next attempt ends.
+ * Returns 0, or -ENOMEM and nothing has changed. */
+int connector_reload(struct connector *connector, struct setup *setup);
+
+/* Ends the connection well and then calls `finished` with 0. A second call does not wait for the peer. */
+void connector_stop(struct connector *connector);
+
+/* Frees a connector that has finished; NULL is fine. Not from inside `finished`. */
+void connector_free(struct connector *connector);
+
+#endif

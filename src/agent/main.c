@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * etcp-agent: options, start-up, signals, and what systemd is told. See etcp-agent(8). */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include <etcp/etcp.h>
+#include <event2/event.h>
+#include <systemd/sd-daemon.h>
+
+#include "agent/connector.h"
+#include "agent/setup.h"
+#include "base/log.h"
+#include "net/cli.h"
+#include "net/loop.h"
+
+static const struct cli_program program = {
+    .name = "etcp-agent",
+    .summary = "Keeps an authenticated connection to an etcp server and sends messages over it.",
+    .config_path = CONFIG_AGENT_PATH,
+    .manual = "etcp-agent(8), etcp-agent.conf(5)",
+};
+
+enum {
+    EVENT_TERM,
+    EVENT_INT,
+    EVENT_HUP,
+    EVENT_WATCHDOG,
+    EVENTS,
+};
+
+struct agent {
+    const char *config; /* path of -c, or NULL */
+    struct loop *loop;
+    struct connector *connector;
+    struct event *events[EVENTS];
+    int exit_code;
+};
+
+/* Nobody listens when it was started by hand, which is fine. */
+static void tell_systemd(const char *text)
+{
+    (void)sd_notify(0, text);
+}
+
+static void on_status(const char *text, void *user)
+{
+    (void)user;
+    (void)sd_notifyf(0, "STATUS=%s", text);
+}
+
+static void on_finished(int exit_code, void *user)
+{
+    struct agent *agent = user;
+
+    agent->exit_code = exit_code;
+    loop_stop(agent->loop);
+}
+
+static const struct connector_handler connector_handler = {
+    .status = on_status,
+    .finished = on_finished,
+};
+
+static void log_identity(const struct setup *setup)
+{
+    char text[ETCP_KEY_TEXT_BYTES];
+
+    etcp_key_format(ETCP_KEY_PUBLIC, etcp_identity_public(setup->keys.identity), text);
+    log_message(setup->keys.created ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, "%s %s: public key %s",
+                setup->keys.created ? "made a new identity," : "identity", setup->keys.path, text);
+}
+
+static void on_stop(evutil_socket_t number, short what, void *arg)
+{
+    struct agent *agent = arg;
+
+    (void)what;
+    log_message(LOG_LEVEL_INFO, "%s: stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    tell_systemd("STOPPING=1");
+    connector_stop(agent->connector);
+}
+
+static void on_reload(evutil_socket_t number, short what, void *arg)
+{
+    struct agent *agent = arg;
+    struct setup *setup = NULL;
+    struct error_text error;
+    bool config_bad;
+    int result;
+
+    (void)number;
+    (void)what;
+    (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, loop_now_us());
+    result = setup_load(agent->config, &setup, &config_bad, &error);
+    if (result == 0) {
+        const enum log_level level = setup->config->log_level;
+
+        log_identity(setup);
+        result = connector_reload(agent->connector, setup);
+        if (result == 0) {
+            log_set_level(level);
+            log_message(LOG_LEVEL_INFO, "configuration reloaded");
+        } else {
+            (void)error_set(&error, 0, "%s", strerror(-result));
+            setup_free(setup);
+        }
+    }
+    if (result < 0) {
+        log_message(LOG_LEVEL_ERROR, "reload failed, everything stays as it was: %s", error.text);
+    }
+    tell_systemd("READY=1");
+}
+
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    tell_systemd("WATCHDOG=1");
+}
+
+static bool add_event(struct agent *agent, int which, int number, short what, event_callback_fn callback,
+                      const struct timeval *interval)
+{
+    agent->events[which] = event_new(agent->loop->base, number, (short)(what | EV_PERSIST), callback, agent);
+    return agent->events[which] != NULL && event_add(agent->events[which], interval) == 0;
+}
+
+static bool add_events(struct agent *agent)
+{
+    uint64_t watchdog_us = 0;
+
+    if (!add_event(agent, EVENT_TERM, SIGTERM, EV_SIGNAL, on_stop, NULL) ||
+        !add_event(agent, EVENT_INT, SIGINT, EV_SIGNAL, on_stop, NULL) ||
+        !add_event(agent, EVENT_HUP, SIGHUP, EV_SIGNAL, on_reload, NULL)) {
+        return false;
+    }
+    if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
+        const struct timeval interval = {
+            .tv_sec = (time_t)(watchdog_us / 2 / 1000000),
+            .tv_usec = (suseconds_t)(watchdog_us / 2 % 1000000),
+        };
+
+        return add_event(agent, EVENT_WATCHDOG, -1, EV_TIMEOUT, on_watchdog, &interval);
+    }
+    return true;
+}
+
+/* Takes the setup. Returns the code to exit with. */
+static int run(const char *config, struct setup *setup)
+{
+    struct agent agent = {.config = config, .exit_code = EX_OSERR};
+    int result;
+
+    result = loop_new(&agent.loop);
+    if (result == 0) {
+        result = connector_new(agent.loop, setup, &connector_handler, &agent, &agent.connector);
+        setup = result == 0 ? NULL : setup;
+    }
+    if (result == 0 && !add_events(&agent)) {
+        result = -ENOMEM;
+    }
+    if (result < 0) {
+        log_message(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-result));
+    } else {
+        tell_systemd("READY=1");
+        result = loop_run(agent.loop);
+        if (result < 0) {
+            log_message(LOG_LEVEL_ERROR, "event loop: %s", strerror(-result));
+            return EX_OSERR;
+        }
+        tell_systemd("STOPPING=1");
+    }
+    for (int i = 0; i < EVENTS; i++) {
+        if (agent.events[i] != NULL) {
+            event_free(agent.events[i]);
+        }
+    }
+    connector_free(agent.connector);
+    loop_free(agent.loop);
+    setup_free(setup);
+    return agent.exit_code;
+}
+
+/* -t and -T. */
+static int check_config(const struct cli *cli)
+{
+    struct config_agent *config = NULL;
+    struct error_text error;
+
+    if (setup_config(cli->config, &config, &error) < 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        return EX_CONFIG;
+    }
+    if (cli->dump) {
+        config_agent_dump(config, stdout);
+    } else {
+        (void)printf("%s: good\n", cli->config != NULL ? cli->config : CONFIG_AGENT_PATH);
+    }
+    config_agent_free(config);
+    return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+}
+
+int main(int argc, char **argv)
+{
+    struct setup *setup = NULL;
+    struct error_text error;
+    struct cli cli;
+    bool config_bad;
+    int code, result;
+
+    if (log_open() < 0) {
+        log_message(LOG_LEVEL_WARNING, "ETCP_LOG: expected error, warning, notice, info or debug; ignored");
+    }
+    if (etcp_init() < 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", etcp_strerror(ETCP_EINIT));
+        return EX_OSERR;
+    }
+    code = cli_parse(&program, argc, argv, &cli);
+    if (code != CLI_GO_ON) {
+        return code;
+    }
+    if (cli.check || cli.dump) {
+        return check_config(&cli);
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    result = setup_load(cli.config, &setup, &config_bad, &error);
+    if (result < 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        return !config_bad && (result == -EPERM || result == -EACCES) ? EX_NOPERM : EX_CONFIG;
+    }
+    log_set_level(setup->config->log_level);
+    log_message(LOG_LEVEL_INFO, "etcp-agent %s", etcp_version());
+    log_identity(setup);
+    return run(cli.config, setup);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the agent does with a connection that is up: one file per mode, behind this table. A mode outlives its connections,
+ * of which it has at most one, and knows nothing of reaching a server: the connector does. */
+#ifndef AGENT_MODE_H
+#define AGENT_MODE_H
+
+#include <stdbool.h>
+
+#include <etcp/etcp.h>
+
+struct config_agent;
+struct link;
+struct loop;
+struct mode;
+
+/* What a mode asks of its owner. Both may be called inside the functions of struct mode_type; the mode's connection then
+ * ends from the loop, and until `down` the mode has nothing more to do with it. */
+struct mode_owner {
+    /* The work is done (EX_OK), or can't be done (another code of sysexits(3)): end well and exit. */
+    void (*finished)(void *user, int exit_code);
+    /* This connection is of no more use: end it, and try another after the usual delay. `cause` is borrowed for the call,
+     * for the log, escaped. */
+    void (*give_up)(void *user, const char *cause);
+};
+
+struct mode_type {
+    /* A connection is up; borrowed until `down`. */
+    void (*up)(struct mode *mode, struct link *link);
+    /* Of the connection, as in struct link_handler. ETCP_EVENT_END does not come. */
+    void (*event)(struct mode *mode, const struct etcp_event *event);
+    void (*writable)(struct mode *mode);
+    /* The connection is gone, and its streams with it. */
+    void (*down)(struct mode *mode);
+    /* Takes new values. Returns 0, storing whether they need a new connection, or -ENOMEM and nothing has changed. */
+    int (*reload)(struct mode *mode, const struct config_agent *config, bool *ret_reconnect);
+    void (*free)(struct mode *mode);
+};
+
+/* The first member of each mode's own struct. */
+struct mode {
+    const struct mode_type *type;
+};
+
+/* Message mode: sends a text some times to an echo service, and prints what comes back. Copies what it needs of `config`;
+ * borrows loop, owner and user. Returns 0 and a mode (mode->type->free), or -ENOMEM. */
+int mode_message_new(struct loop *loop, const struct config_agent *config, const struct mode_owner *owner, void *user,
+                     struct mode **ret_mode);
+
+#endif
