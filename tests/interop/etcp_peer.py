@@ -455,6 +455,15 @@ class Wire:
             return end.how
         raise PeerError("byte 0x%02x where an end was due" % data[0])
 
+    def receive_to_end(self, timeout=None):
+        """All bytes to the end, however that comes."""
+        data = b""
+        try:
+            while True:
+                data += self.receive(1, timeout)
+        except Ended:
+            return data
+
     def shutdown(self):
         self.sock.shutdown(socket.SHUT_WR)
 

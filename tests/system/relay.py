@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""A TCP relay for tests that can cut connections."""
+
+import contextlib
+import selectors
+import socket
+import struct
+import threading
+
+from harness import TIMEOUT
+
+
+class Relay:
+    """Relays connections to `target`, one after the other. With `cut_after` set, a connection is reset in both directions when
+    that many bytes have passed, both directions counted."""
+
+    def __init__(self, target):
+        self.target = target
+        self.cut_after = None
+        self.connections = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                with near, contextlib.suppress(OSError), socket.create_connection(self.target, TIMEOUT) as far:
+                    self.relay(near, far)
+                self.connections += 1
+
+    def relay(self, near, far):
+        limit, passed = self.cut_after, 0
+        with selectors.DefaultSelector() as selector:
+            selector.register(near, selectors.EVENT_READ, far)
+            selector.register(far, selectors.EVENT_READ, near)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    data = key.fileobj.recv(65536 if limit is None else min(65536, limit - passed))
+                    passed += len(data)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                        key.data.shutdown(socket.SHUT_WR)
+                    else:
+                        key.data.sendall(data)
+                    if limit is not None and passed >= limit:
+                        for sock in (near, far):
+                            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()

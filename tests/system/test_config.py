@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: MIT
+"""Wrong configurations: each mistake is refused by the daemon's start, by --check-config and by `etcp check` alike, with the
+file, the line and what was expected, and exit code 78."""
+
+import os
+import re
+
+import pytest
+
+import etcp_peer
+from harness import BIN, EX_CONFIG, EX_USAGE, machine_skip
+
+PUB = etcp_peer.key_text("pub", etcp_peer.public_of(bytes(range(32))))
+OTHER = etcp_peer.key_text("pub", etcp_peer.public_of(bytes(range(1, 33))))
+
+# name: (text, line, what the message must speak of)
+SERVER = {
+    "unknown-option": ("bnd = {\"127.0.0.1:0\"}\n", 1, r"bnd"),
+    "unknown-option-on-its-line": ("# one\n# two\nworkers = 1\ncolour = \"red\"\n", 4, r"colour"),
+    "unknown-section": ("\nlimit {\n}\n", 2, r"limit"),
+    "unknown-option-in-section": ("limits {\n  max_connections = 1\n  max_cats = 2\n}\n", 3, r"max_cats"),
+    "unknown-option-in-service": ("service \"echo\" {\n  type = \"echo\"\n  colour = \"red\"\n}\n", 3, r"colour"),
+    "number-is-text": ("workers = \"many\"\n", 1, r"workers"),
+    "number-unquoted-word": ("workers = many\n", 1, r"workers"),
+    "number-negative": ("workers = -1\n", 1, r"workers"),
+    "number-fraction": ("workers = 1.5\n", 1, r"workers"),
+    "number-too-large": ("workers = 100000\n", 1, r"workers"),
+    "number-overflow": ("workers = 99999999999999999999999\n", 1, r"workers"),
+    "limit-zero": ("limits {\n  max_connections = 0\n}\n", 2, r"max_connections"),
+    "limit-negative": ("limits {\n  max_handshakes = -5\n}\n", 2, r"max_handshakes"),
+    "limit-per-address-text": ("limits {\n  max_connections_per_address = \"a few\"\n}\n", 2, r"max_connections_per_address"),
+    "limit-streams-zero": ("limits {\n  max_streams = 0\n}\n", 2, r"max_streams"),
+    "boolean-number": ("classic = 2\n", 1, r"classic"),
+    "boolean-word": ("classic = maybe\n", 1, r"classic"),
+    "level-unknown": ("log_level = \"loud\"\n", 1, r"log_level"),
+    "level-upper-case": ("log_level = \"INFO\"\n", 1, r"log_level"),
+    "level-empty": ("log_level = \"\"\n", 1, r"log_level"),
+    "bind-without-port": ("bind = {\"127.0.0.1\"}\n", 1, r"bind"),
+    "bind-port-too-large": ("bind = {\"127.0.0.1:65536\"}\n", 1, r"65536"),
+    "bind-port-text": ("bind = {\"127.0.0.1:http\"}\n", 1, r"bind"),
+    "bind-empty": ("bind = {\"\"}\n", 1, r"bind"),
+    "bind-nothing": ("bind = {}\n", 1, r"bind"),
+    "bind-v6-without-brackets": ("bind = {\"::1:1337\"}\n", 1, r"bind"),
+    "bind-bracket-open": ("bind = {\"[::1:1337\"}\n", 1, r"bind"),
+    "bind-unix-relative": ("bind = {\"unix:run/etcp.sock\"}\n", 1, r"bind"),
+    "bind-unix-too-long": ("bind = {\"unix:/" + "x" * 200 + "\"}\n", 1, r"bind"),
+    "bind-twice-the-same": ("bind = {\"127.0.0.1:1337\", \"127.0.0.1:1337\"}\n", 1, r"127\.0\.0\.1:1337"),
+    "duration-without-unit": ("drain_timeout = \"30\"\n", 1, r"drain_timeout"),
+    "duration-unknown-unit": ("drain_timeout = \"30 fortnights\"\n", 1, r"drain_timeout"),
+    "duration-negative": ("drain_timeout = \"-1s\"\n", 1, r"drain_timeout"),
+    "duration-empty": ("drain_timeout = \"\"\n", 1, r"drain_timeout"),
+    "duration-overflow": ("drain_timeout = \"999999999999999999999h\"\n", 1, r"drain_timeout"),
+    "duration-zero-handshake": ("limits {\n  handshake_timeout = \"0s\"\n}\n", 2, r"handshake_timeout"),
+    "size-unknown-unit": ("limits {\n  max_message = \"64 parsecs\"\n}\n", 2, r"max_message"),
+    "size-negative": ("limits {\n  max_message = \"-1KiB\"\n}\n", 2, r"max_message"),
+    "size-too-large": ("limits {\n  max_message = \"1GiB\"\n}\n", 2, r"max_message"),
+    "heartbeat-timeout-below-interval": ("heartbeat {\n  interval = \"10s\"\n  timeout = \"5s\"\n}\n", None, r"timeout"),
+    "heartbeat-interval-zero": ("heartbeat {\n  interval = \"0s\"\n}\n", 2, r"interval"),
+    "option-twice": ("workers = 1\nworkers = 2\n", 2, r"workers"),
+    "section-twice": ("limits {\n}\nlimits {\n}\n", 3, r"limits"),
+    "option-twice-in-section": ("limits {\n  max_streams = 1\n  max_streams = 2\n}\n", 3, r"max_streams"),
+    "service-twice": ("service \"echo\" {\n  type = \"echo\"\n}\nservice \"echo\" {\n  type = \"echo\"\n}\n", 4, r"echo"),
+    "service-without-name": ("service {\n  type = \"echo\"\n}\n", 1, r"service|title"),
+    "service-name-malformed": ("service \"Echo!\" {\n  type = \"echo\"\n}\n", 1, r"Echo!"),
+    "service-name-too-long": ("service \"" + "x" * 65 + "\" {\n  type = \"echo\"\n}\n", 1, r"service"),
+    "service-type-unknown": ("service \"web\" {\n  type = \"proxy\"\n}\n", 2, r"proxy"),
+    "service-type-missing": ("service \"web\" {\n  allow = {\"*\"}\n}\n", None, r"type"),
+    "service-forward": ("service \"postgres\" {\n  type = \"forward\"\n  to = \"127.0.0.1:5432\"\n}\n", None, r"forward|to"),
+    "service-allow-malformed": ("service \"echo\" {\n  type = \"echo\"\n  allow = {\"not a name\"}\n}\n", 3, r"not a name"),
+    "list-where-value-belongs": ("log_level = {\"info\", \"debug\"}\n", 1, r"."),
+    "brace-open": ("limits {\n  max_streams = 1\n", None, r"."),
+    "brace-too-many": ("workers = 1\n}\n", 2, r"."),
+    "quote-open": ("log_level = \"info\nworkers = 1\n", None, r"."),
+    "no-value": ("workers =\n", None, r"."),
+    "no-equals": ("workers 1\n", 1, r"."),
+    "garbage": ("\x01\x02\x03\n", 1, r"."),
+    "classic-with-network-key": ("classic = true\nnetwork_key_file = \"/dev/null\"\n", None, r"classic"),
+}
+
+AGENT = {
+    "unknown-option": ("sever = {\"127.0.0.1:1337\"}\n", 1, r"sever"),
+    "unknown-section": ("messages {\n}\n", 1, r"messages"),
+    "unknown-option-in-section": ("reconnect {\n  delay = \"1s\"\n}\n", 2, r"delay"),
+    "server-without-port": ("server = {\"localhost\"}\n", 1, r"server"),
+    "server-port-zero": ("server = {\"127.0.0.1:0\"}\n", 1, r"server"),
+    "server-port-too-large": ("server = {\"127.0.0.1:70000\"}\n", 1, r"70000"),
+    "server-empty": ("server = {\"\"}\n", 1, r"server"),
+    "server-nothing": ("server = {}\n", 1, r"server"),
+    "server-twice-the-same": ("server = {\"127.0.0.1:1337\", \"127.0.0.1:1337\"}\n", 1, r"127\.0\.0\.1:1337"),
+    "server-name-malformed": ("server = {\"ho st:1337\"}\n", 1, r"ho st"),
+    "server-name-with-control": ("server = {\"ho\x1bst:1337\"}\n", 1, r"server"),
+    "key-mistyped": ("server_key = {\"" + PUB[:-1] + ("A" if PUB[-1] != "A" else "B") + "\"}\n", 1, r"checksum|mistyped"),
+    "key-too-short": ("server_key = {\"" + PUB[:-1] + "\"}\n", 1, r"server_key"),
+    "key-empty": ("server_key = {\"\"}\n", 1, r"server_key"),
+    "key-without-prefix": ("server_key = {\"" + "x" * 57 + "\"}\n", 1, r"server_key"),
+    "key-secret": ("server_key = {\"" + etcp_peer.key_text("sec", bytes(range(32))) + "\"}\n", 1, r"secret"),
+    "key-network": ("server_key = {\"" + etcp_peer.key_text("net", bytes(range(32))) + "\"}\n", 1, r"network"),
+    "key-second-mistyped": ("server_key = {\"" + PUB + "\",\n  \"" + OTHER[:30] + "-" + OTHER[31:] + "\"}\n", None, r"checksum|mistyped"),
+    "key-not-canonical": ("server_key = {\"etcp-pub-7f_______________________________________3_wLQuU\"}\n", 1, r"server_key"),
+    "suite-unknown": ("suite = \"rot13\"\n", 1, r"rot13"),
+    "suite-number": ("suite = 1\n", 1, r"suite"),
+    "level-unknown": ("log_level = \"chatty\"\n", 1, r"chatty"),
+    "multiplier-below-one": ("reconnect {\n  multiplier = 0.5\n}\n", 2, r"multiplier"),
+    "multiplier-text": ("reconnect {\n  multiplier = \"twice\"\n}\n", 2, r"multiplier"),
+    "multiplier-not-a-number": ("reconnect {\n  multiplier = nan\n}\n", 2, r"multiplier"),
+    "multiplier-infinite": ("reconnect {\n  multiplier = inf\n}\n", 2, r"multiplier"),
+    "jitter-above-one": ("reconnect {\n  jitter = 1.5\n}\n", 2, r"jitter"),
+    "jitter-negative": ("reconnect {\n  jitter = -0.1\n}\n", 2, r"jitter"),
+    "delay-without-unit": ("reconnect {\n  initial_delay = \"5\"\n}\n", 2, r"initial_delay"),
+    "delay-above-most": ("reconnect {\n  initial_delay = \"10s\"\n  max_delay = \"1s\"\n}\n", None, r"delay"),
+    "attempts-negative": ("reconnect {\n  max_attempts = -1\n}\n", 2, r"max_attempts"),
+    "count-zero": ("message {\n  count = 0\n}\n", 2, r"count"),
+    "count-negative": ("message {\n  count = -3\n}\n", 2, r"count"),
+    "text-empty": ("message {\n  text = \"\"\n}\n", 2, r"text"),
+    "text-too-long": ("message {\n  text = \"" + "x" * 70000 + "\"\n}\n", 2, r"text"),
+    "service-malformed": ("message {\n  service = \"Echo\"\n}\n", 2, r"Echo"),
+    "interval-without-unit": ("message {\n  interval = \"1\"\n}\n", 2, r"interval"),
+    "message-twice": ("message {\n}\nmessage {\n}\n", 3, r"message"),
+    "option-twice": ("suite = \"auto\"\nsuite = \"classic\"\n", 2, r"suite"),
+    "heartbeat-timeout-below-interval": ("heartbeat {\n  interval = \"3s\"\n  timeout = \"2s\"\n}\n", None, r"timeout"),
+    "forward": ("forward \"postgres\" {\n  listen = \"127.0.0.1:5432\"\n  service = \"postgres\"\n}\n", 1, r"forward"),
+    "brace-open": ("message {\n  count = 1\n", None, r"."),
+    "quote-open": ("suite = \"auto\n", None, r"."),
+    "classic-with-network-key": ("suite = \"classic\"\nnetwork_key_file = \"/dev/null\"\n", None, r"classic"),
+}
+
+
+def ways(etcp, daemon, path):
+    """The three ways to meet a configuration: (name, how it ended)."""
+    kind = "--server" if daemon == "etcp-server" else "--agent"
+    yield "--check-config", etcp.finished(daemon, "--check-config", "-c", path)
+    yield "start", etcp.finished(daemon, "-c", path)
+    yield "etcp check", etcp.finished("etcp", "check", kind, path)
+
+
+def check_refused(etcp, daemon, path, line, speaks_of):
+    where = re.escape(str(path)) + (r":%d\b" % line if line else r"(:\d+)?\b")
+    for way, run in ways(etcp, daemon, path):
+        said = run.log.text
+        assert run.status == EX_CONFIG, "%s: exit %d, %s" % (way, run.status, said)
+        assert re.search(where, said), "%s: no %s in %s" % (way, where, said)
+        assert re.search(speaks_of, re.sub(where, "", said)), "%s: nothing of %s in %s" % (way, speaks_of, said)
+        assert "\x1b" not in said and "\x01" not in said, "%s: not escaped: %r" % (way, said)
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_server_refuses(etcp, name):
+    text, line, speaks_of = SERVER[name]
+    check_refused(etcp, "etcp-server", etcp.write("server.conf", text), line, speaks_of)
+
+
+@pytest.mark.parametrize("name", AGENT)
+def test_agent_refuses(etcp, name):
+    text, line, speaks_of = AGENT[name]
+    if name == "key-secret":
+        # What was written where a public key belongs is not shown: it is a secret.
+        path = etcp.write("agent.conf", text)
+        for _, run in ways(etcp, "etcp-agent", path):
+            assert etcp_peer.key_text("sec", bytes(range(32)))[9:30] not in run.log.text + run.out.text
+    check_refused(etcp, "etcp-agent", etcp.write("agent.conf", text), line, speaks_of)
+
+
+DAEMONS = ["etcp-server", "etcp-agent"]
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_missing_file(etcp, daemon):
+    path = etcp.path / "nowhere.conf"
+    for way, run in ways(etcp, daemon, path):
+        assert run.status == EX_CONFIG, way
+        assert str(path) in run.log.text and "No such file" in run.log.text, way
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_a_folder_is_no_file(etcp, daemon):
+    for way, run in ways(etcp, daemon, etcp.path):
+        assert run.status == EX_CONFIG, way
+        assert str(etcp.path) in run.log.text, way
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_file_that_nobody_may_read(etcp, daemon):
+    if os.geteuid() == 0:
+        machine_skip("root may read everything")
+    path = etcp.write("x.conf", "")
+    path.chmod(0)
+    for way, run in ways(etcp, daemon, path):
+        assert run.status == EX_CONFIG, way
+        assert str(path) in run.log.text and "Permission denied" in run.log.text, way
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_a_pipe_is_no_file(etcp, daemon):
+    path = etcp.path / "pipe.conf"
+    os.mkfifo(path)
+    for way, run in ways(etcp, daemon, path):
+        assert run.status == EX_CONFIG, way
+        assert str(path) in run.log.text, way
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_a_file_with_a_nul_or_without_end(etcp, daemon):
+    path = etcp.path / "x.conf"
+    path.write_bytes(b"log_level = \"in\0fo\"\n")
+    for way, run in ways(etcp, daemon, path):
+        assert run.status == EX_CONFIG, way
+    path.write_bytes(b"# much\n" * 400000)
+    for way, run in ways(etcp, daemon, path):
+        assert run.status == EX_CONFIG, way
+        assert str(path) in run.log.text, way
+
+
+def good_text(etcp, daemon):
+    return etcp.server_text() if daemon == "etcp-server" else etcp.agent_text(1337)
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_good_files_are_good_and_start_nothing(etcp, daemon):
+    path = etcp.write("x.conf", good_text(etcp, daemon))
+    before = sorted(etcp.path.rglob("*"))
+    for option in ("--check-config", "-t"):
+        run = etcp.finished(daemon, option, "-c", path)
+        assert run.status == 0, run.log.text
+    run = etcp.finished("etcp", "check", "--server" if daemon == "etcp-server" else "--agent", path)
+    assert run.status == 0, run.log.text
+    assert sorted(etcp.path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_dump_says_where_values_come_from_and_is_a_configuration(etcp, daemon):
+    path = etcp.write("x.conf", good_text(etcp, daemon))
+    first = etcp.finished(daemon, "--dump-config", "-c", path)
+    assert first.status == 0, first.log.text
+    assert "x.conf:" in first.out.text and "default" in first.out.text
+    again = etcp.write("again.conf", first.out.text)
+    second = etcp.finished(daemon, "-T", "-c", again)
+    assert second.status == 0, second.log.text
+
+    def values(text):
+        return [line.split("#")[0].strip() for line in text.splitlines() if line.split("#")[0].strip()]
+
+    assert values(first.out.text) == values(second.out.text)
+
+
+@pytest.mark.parametrize("program", ["etcp-server", "etcp-agent", "etcp"])
+def test_usage(etcp, program):
+    run = etcp.finished(program, "--version")
+    assert run.status == 0 and re.search(r"\d+\.\d+", run.out.text) and "sodium" in run.out.text.lower()
+    run = etcp.finished(program, "--help")
+    assert run.status == 0 and "Usage" in run.out.text
+    run = etcp.finished(program, "--no-such-option")
+    assert run.status == EX_USAGE and run.log.text
+    if program != "etcp":
+        assert etcp.finished(program, "stray").status == EX_USAGE
+        assert etcp.finished(program, "-c").status == EX_USAGE
+        assert etcp.finished(program, "--log-level", "loud", "-t").status == EX_USAGE
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_log_level_of_the_environment(etcp, daemon):
+    path = etcp.write("x.conf", good_text(etcp, daemon).replace('"debug"', '"info"'))
+    run = etcp.finished(daemon, "-T", "-c", path, env={"ETCP_LOG": "debug"})
+    assert run.status == 0
+    run = etcp.finished(daemon, "-T", "-c", path, env={"ETCP_LOG": "shout"})
+    assert run.status == 0 and "ETCP_LOG" in run.log.text
+
+
+def test_authorized_agents(etcp):
+    """Each wrong line is refused with file and line, at the start and by `etcp check`."""
+    name = etcp.authorized
+    cases = {
+        "no name": (PUB + "\n", 1),
+        "mistyped": ("# x\n\n" + PUB[:20] + "-" + PUB[21:] + " web\n", 3),
+        "secret": (etcp_peer.key_text("sec", bytes(range(32))) + " web\n", 1),
+        "name malformed": (PUB + " we/b\n", 1),
+        "name with control": (PUB + " we\x1b[31mb\n", 1),
+        "name too long": (PUB + " " + "x" * 65 + "\n", 1),
+        "two names": (PUB + " web two\n", 1),
+        "key twice": (PUB + " web\n" + PUB + " other\n", 2),
+        "name only": ("web\n", 1),
+    }
+    path = etcp.write("server.conf", etcp.server_text())
+    for case, (text, line) in cases.items():
+        name.write_text(text)
+        for run in (etcp.finished("etcp-server", "-c", path), etcp.finished("etcp", "check", path)):
+            assert run.status == EX_CONFIG, "%s: exit %d %s" % (case, run.status, run.log.text)
+            assert "%s:%d" % (name, line) in run.log.text, "%s: %s" % (case, run.log.text)
+            assert "\x1b" not in run.log.text
+    name.write_text("")
+    name.chmod(0o666)
+    run = etcp.finished("etcp-server", "-c", path)
+    assert run.status != 0 and str(name) in run.log.text
+
+
+def test_programs_are_there():
+    for program in ("etcp-server", "etcp-agent", "etcp"):
+        assert os.access(BIN / program, os.X_OK), BIN / program

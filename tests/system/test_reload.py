@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""SIGHUP: read everything anew, whole or not at all. SIGTERM: drain, then end."""
+
+import re
+import signal
+
+import pytest
+
+import etcp_peer as peer
+from harness import eventually
+
+NAMED = 'service "echo" { type = "echo" allow = {"agent", "second"} }'
+
+
+def reload(program, count=1):
+    """Sends SIGHUP and waits until the reload is over; whether it was taken."""
+    program.signal(signal.SIGHUP)
+    match = program.log.wait(r"(?i)(reloaded|configuration (was )?(read|loaded) (anew|again))|(not reloaded|reload (failed|refused)|"
+                             r"keeping the (old|previous)|goes on with)", count)
+    return match.group(1) is not None
+
+
+@pytest.fixture
+def world(etcp):
+    etcp.second_secret = peer.new_secret()
+    etcp.authorize(peer.public_of(etcp.second_secret), "second")
+    return etcp
+
+
+def change(program, text):
+    program.config.write_text(text)
+
+
+# ---- Reload of the server
+
+
+def test_a_changed_limit_and_a_new_service_apply(world):
+    server = world.server(limits="max_streams = 1")
+    connection = world.connect(server)
+    connection.echo(connection.open(), b"one")
+    assert connection.expect(peer.ERROR, connection.open()).code == peer.CODE_LIMIT
+    change(server, world.server_text(limits="max_streams = 5", rest='service "more" { type = "echo" allow = {"*"} }'))
+    assert reload(server)
+    fresh = world.connect(server)
+    for _ in range(2):
+        fresh.echo(fresh.open(), b"two")
+    fresh.echo(fresh.open("more"), b"three")
+    connection.heartbeat()
+
+
+def test_connections_that_are_allowed_survive(world):
+    server = world.server()
+    connection = world.connect(server)
+    stream = connection.open()
+    connection.echo(stream, b"before")
+    for count in (1, 2, 3):
+        assert reload(server, count)
+        connection.echo(stream, b"after")
+    assert world.connect(server).server_key == world.server_public
+
+
+def test_an_agent_that_is_removed_is_cut_and_the_others_stay(world):
+    server = world.server(rest=NAMED, echo=False)
+    first, second = world.connect(server), world.connect(server, world.second_secret)
+    stream = second.open()
+    second.echo(stream, b"before")
+    first.echo(first.open(), b"before")
+    world.authorized.write_text("%s second\n" % peer.key_text("pub", peer.public_of(world.second_secret)))
+    assert reload(server)
+    frames, how = first.frames_to_end()
+    assert frames[-1].id == peer.GOODBYE and frames[-1].code == peer.CODE_UNAUTHORIZED and how == "fin"
+    second.echo(stream, b"after")
+    refused = world.connect(server, ask=False)
+    assert refused.frames_to_end()[0][0].code == peer.CODE_UNAUTHORIZED
+
+
+def test_an_agent_that_is_added_is_let_in(world):
+    server = world.server(rest=NAMED, echo=False)
+    third = peer.new_secret()
+    assert world.connect(server, third, ask=False).frames_to_end()[0][0].code == peer.CODE_UNAUTHORIZED
+    world.authorize(peer.public_of(third), "agent")
+    assert reload(server)
+    connection = world.connect(server, third)
+    connection.echo(connection.open(), b"now")
+
+
+def test_a_right_that_is_taken_away(world):
+    """The agent may stay, for another service; the stream of the one it may not use any more ends."""
+    text = 'service "one" { type = "echo" allow = {%s} }\nservice "two" { type = "echo" allow = {"agent"} }'
+    server = world.server(rest=text % '"agent"', echo=False)
+    connection = world.connect(server)
+    one, two = connection.open("one"), connection.open("two")
+    connection.echo(one, b"1")
+    connection.echo(two, b"2")
+    change(server, world.server_text(rest=text % '"second"', echo=False))
+    assert reload(server)
+    connection.echo(two, b"still 2")
+    again = connection.open("one")
+    got = connection.expect(peer.ERROR, skip=(peer.CREDIT,))
+    if got.stream == one:
+        got = connection.expect(peer.ERROR, skip=(peer.CREDIT,))
+    assert got.stream == again and got.code in (peer.CODE_UNAUTHORIZED, peer.CODE_NO_SUCH_SERVICE)
+
+
+BROKEN = {
+    "unknown option": ("colour = 1\n", r"%s:\d+"),
+    "syntax": ("limits {\n", r"%s"),
+    "bad value": ("drain_timeout = \"soon\"\n", r"%s:\d+"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_edit_is_refused_and_the_old_configuration_stays_whole(world, name):
+    extra, where = BROKEN[name]
+    server = world.server()
+    connection = world.connect(server)
+    change(server, world.server_text(limits="max_connections = 1") + extra)
+    assert not reload(server)
+    server.log.wait(where % re.escape(str(server.config)))
+    connection.echo(connection.open(), b"goes on")
+    fresh = world.connect(server)
+    fresh.echo(fresh.open(), b"and the new limit is not there")
+    change(server, world.server_text())
+    assert reload(server, 2)
+
+
+def test_a_broken_list_of_agents_is_refused(world):
+    server = world.server(rest=NAMED, echo=False)
+    connection = world.connect(server)
+    good = world.authorized.read_text()
+    world.authorized.write_text(good + "etcp-pub-broken web\n")
+    assert not reload(server)
+    server.log.wait(re.escape(str(world.authorized)) + r":\d+")
+    connection.echo(connection.open(), b"goes on")
+    fresh = world.connect(server)
+    fresh.echo(fresh.open(), b"still known")
+
+
+def test_a_missing_configuration_or_key_is_refused(world):
+    server = world.server()
+    text = server.config.read_text()
+    server.config.unlink()
+    assert not reload(server)
+    server.config.write_text(text)
+    key = (world.path / "server.key").read_text()
+    (world.path / "server.key").write_text("nonsense\n")
+    assert not reload(server, 2)
+    connection = world.connect(server)
+    connection.echo(connection.open(), b"goes on")
+    (world.path / "server.key").write_text(key)
+    assert reload(server, 3)
+
+
+def test_another_identity_is_for_new_connections(world):
+    server = world.server()
+    old = world.connect(server)
+    (world.path / "server.key").unlink()
+    public = peer.public_of(world.new_key("sec", "server.key"))
+    assert reload(server)
+    assert world.connect(server).server_key == public
+    old.echo(old.open(), b"old keys")
+
+
+def test_another_log_level(world):
+    server = world.server(log_level='"warning"')
+    change(server, world.server_text(log_level='"info"'))
+    server.signal(signal.SIGHUP)
+    eventually(lambda: server.running and world.connect(server).heartbeat() is None and len(server.log.lines("agent")) > 0,
+               "lines at info")
+
+
+def test_many_reloads_in_a_row(world):
+    server = world.server()
+    connection = world.connect(server)
+    stream = connection.open()
+    for _ in range(50):
+        server.signal(signal.SIGHUP)
+        connection.echo(stream, b"x")
+    connection.echo(stream, b"end")
+
+
+# ---- Reload of the agent
+
+
+def test_the_agent_takes_a_new_server(world):
+    listener, other = world.listener(), world.listener()
+    agent = world.agent(listener.port, message='count = 2 interval = "50ms"')
+    agent.config = world.path / "agent.conf"
+    first = world.keep(listener.accept())
+    peer.EchoServer(first, limit=1).run()
+    agent.out.wait("Hello")
+    change(agent, world.agent_text(other.port, message='count = 2 interval = "50ms"'))
+    agent.signal(signal.SIGHUP)
+    second = world.keep(other.accept())
+    assert peer.EchoServer(second).run().code == peer.CODE_OK
+    second.close()
+    first.close()
+    assert agent.wait() == 0
+    assert agent.out.text.count("Hello") == 2
+
+
+def test_the_agent_refuses_a_broken_edit(world):
+    server = world.server()
+    agent = world.agent(server.port, message='count = 1000 interval = "20ms"')
+    agent.config = world.path / "agent.conf"
+    agent.out.wait("Hello")
+    agent.config.write_text("sever = {}\n")
+    agent.signal(signal.SIGHUP)
+    agent.log.wait(re.escape(str(agent.config)) + ":1")
+    seen = agent.out.text.count("Hello")
+    agent.out.wait("Hello", seen + 2)
+    assert agent.stop() == 0
+
+
+# ---- Drain
+
+
+def test_sigterm_lets_open_streams_finish(world):
+    server = world.server()
+    busy, idle = world.connect(server), world.connect(server)
+    stream = busy.open()
+    busy.echo(stream, b"before")
+    server.signal(signal.SIGTERM)
+    farewell = busy.expect(peer.GOODBYE, skip=(peer.CREDIT,))
+    assert farewell.code == peer.CODE_SHUTTING_DOWN
+    assert idle.frames_to_end()[0][-1].code == peer.CODE_SHUTTING_DOWN
+    assert server.running
+    busy.echo(stream, b"after the first goodbye")
+    late = busy.open()
+    assert busy.expect(peer.ERROR, late, skip=(peer.CREDIT,)).code == peer.CODE_SHUTTING_DOWN
+    busy.send_frame(peer.frame(peer.CLOSE, stream))
+    busy.expect(peer.CLOSE, stream, skip=(peer.CREDIT,))
+    frames, how = busy.frames_to_end()
+    assert [frame.id for frame in frames if frame.id != peer.CREDIT] == [peer.GOODBYE] and how == "fin"
+    assert server.wait() == 0
+
+
+def test_while_draining_nobody_new_comes_in(world):
+    server = world.server()
+    busy = world.connect(server)
+    stream = busy.open()
+    busy.echo(stream, b"x")
+    server.signal(signal.SIGTERM)
+    busy.expect(peer.GOODBYE, skip=(peer.CREDIT,))
+    with pytest.raises((OSError, peer.PeerError)):
+        world.connect(server, timeout=5)
+    busy.echo(stream, b"y")
+
+
+def test_a_second_sigterm_ends_at_once(world):
+    server = world.server(drain_timeout='"1h"')
+    busy = world.connect(server)
+    busy.echo(busy.open(), b"x")
+    server.signal(signal.SIGTERM)
+    busy.expect(peer.GOODBYE, skip=(peer.CREDIT,))
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+
+
+def test_the_drain_time_is_bounded(world):
+    server = world.server(drain_timeout='"200ms"')
+    busy = world.connect(server)
+    busy.echo(busy.open(), b"x")
+    server.signal(signal.SIGTERM)
+    frames, how = busy.frames_to_end()
+    assert [frame.code for frame in frames if frame.id == peer.GOODBYE][0] == peer.CODE_SHUTTING_DOWN
+    assert how == "fin"
+    assert server.wait() == 0
+
+
+def test_strangers_do_not_hold_up_the_end(world):
+    server = world.server(drain_timeout='"1h"')
+    strangers = [world.socket(server) for _ in range(5)]
+    strangers[0].send(b"\x01")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_server_ends_at_once(world, number):
+    server = world.server()
+    server.signal(number)
+    assert server.wait() == 0
+
+
+def test_the_port_is_free_again_at_once(world):
+    server = world.server()
+    connection = world.connect(server)
+    connection.echo(connection.open(), b"x")
+    assert server.stop() == 0
+    world.server(bind='{"127.0.0.1:%d"}' % server.port)
