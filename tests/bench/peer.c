@@ -393,6 +393,9 @@ static int end_of_file(struct peer *peer)
         return fail("server", "closed the connection");
     }
     move_to(peer, PEER_GONE);
+    /* Now, and not when it is freed: epoll would tell of the end again and again. */
+    (void)close(peer->fd);
+    peer->fd = -1;
     return 0;
 }
 
