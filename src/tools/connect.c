@@ -184,17 +184,8 @@ static void settle(struct connect *connect)
         }
         return;
     }
-    if (connect->link == NULL || connect->clean || !connect->server_done || connect->out.len > 0) {
-        return;
-    }
-    /* A person at a terminal has nobody left to type for. */
-    if ((connect->in.over && connect->in.len == 0) || isatty(STDIN_FILENO) == 1) {
-        connect->clean = true;
-        connect->in.over = true;
-        (void)event_del(connect->in.event);
-        if (connect->stream != NULL) {
-            etcp_stream_close(connect->stream);
-        }
+    if (!connect->clean && connect->server_done && connect->out.len == 0 && connect->in.over && connect->in.len == 0) {
+        connect->clean = connect->remote.exit_code == EX_OK;
         client_goodbye(connect->remote.client, ETCP_CODE_OK, NULL);
     }
 }
@@ -232,6 +223,8 @@ static void pump_in(struct connect *connect)
         } else if (n == 0) {
             in->over = true;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            /* When the server has ended, what input there is still goes out, but nothing is waited for. */
+            in->over = connect->server_done;
             break;
         } else if (errno != EINTR) {
             fail(connect, EX_IOERR, "standard input", errno);
@@ -381,6 +374,7 @@ static void on_event(struct client *client, struct link *link, const struct etcp
         break;
     case ETCP_EVENT_CLOSE:
         connect->server_done = true;
+        pump_in(connect);
         settle(connect);
         break;
     case ETCP_EVENT_STREAM_ERROR:
@@ -497,9 +491,9 @@ const struct tool_command connect_command = {
     .name = "connect",
     .arguments = "[options] HOST:PORT SERVICE",
     .summary = "Join standard input and output to a service",
-    .options = "The end of standard input closes our half of the stream, the server's end closes standard output. "
-               "Exits with 0\n"
-               "when both have ended, and at a terminal when the server has.\n"
+    .options = "The end of standard input closes our half of the stream. The server's end closes standard output and, "
+               "when the\n"
+               "input that is at hand has been sent, ends the command.\n"
                "\n" REMOTE_HELP,
     .run = run,
 };

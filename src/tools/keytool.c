@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 
 #include <etcp/etcp.h>
 
@@ -49,7 +50,7 @@ static int keygen(const struct tool_command *command, int argc, char **argv)
     etcp_wipe(key, sizeof(key));
     if (result < 0) {
         tool_complain(command, "%s", error.text);
-        return tool_exit_code(result);
+        return result == -EPERM || result == -EACCES ? EX_NOPERM : EX_CANTCREAT;
     }
     if (kind == ETCP_KEY_SECRET) {
         print_public(public_key);

@@ -29,7 +29,7 @@ static void print_help(FILE *out)
 {
     (void)fprintf(out, "Usage: etcp COMMAND [options] ...\n\n");
     for (size_t i = 0; i < COMMANDS; i++) {
-        (void)fprintf(out, "  %-8s %-24s %s\n", commands[i]->name, commands[i]->arguments, commands[i]->summary);
+        (void)fprintf(out, "  %-8s %-26s %s\n", commands[i]->name, commands[i]->arguments, commands[i]->summary);
     }
     (void)fprintf(out, "\n"
                        "      --version  print versions and exit\n"
@@ -108,8 +108,6 @@ int tool_exit_code(int error)
     case EINVAL:
     case EFBIG:
         return EX_DATAERR;
-    case EEXIST:
-        return EX_CANTCREAT;
     case ENOMEM:
         return EX_OSERR;
     default:
@@ -161,6 +159,10 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < COMMANDS; i++) {
         if (strcmp(argv[1], commands[i]->name) == 0) {
+            char name[32];
+
+            (void)snprintf(name, sizeof(name), "etcp %s", commands[i]->name);
+            argv[1] = name;
             return commands[i]->run(commands[i], argc - 1, argv + 1);
         }
     }

@@ -14,7 +14,7 @@ struct tool_command {
     const char *arguments; /* for the first line of its help */
     const char *summary;
     const char *options; /* the rest of its help, whole lines */
-    /* argv[0] is the command's name. Returns the code to exit with. */
+    /* argv[0] is "etcp COMMAND", for getopt's messages. Returns the code to exit with. */
     int (*run)(const struct tool_command *command, int argc, char **argv);
 };
 
@@ -44,7 +44,7 @@ void tool_complain(const struct tool_command *command, const char *format, ...) 
 /* Flushes stdout and returns EX_OK, or complains and returns EX_IOERR: what was printed was the result. */
 int tool_printed(const struct tool_command *command);
 
-/* The code of sysexits(3) for a file that could not be read or made, from the -errno of base and keys. */
+/* The code of sysexits(3) for a file that could not be read, from the -errno of base and keys. */
 int tool_exit_code(int error);
 
 #endif
