@@ -19,7 +19,7 @@
 
 enum log_target {
     LOG_TO_TERMINAL = 0, /* stderr, with the time */
-    LOG_TO_SERVICE,      /* stderr of a unit that is not connected to the journal: whoever reads it adds the time */
+    LOG_TO_SERVICE,      /* stderr of a unit, without fields: whoever reads it adds the time */
     LOG_TO_JOURNAL,
 };
 
@@ -74,7 +74,8 @@ int log_open(void)
     const char *word = getenv("ETCP_LOG");
     enum log_level level = LOG_LEVEL_INFO;
 
-    if (stream && stderr_is_journal(stream))
+    /* In a root directory of its own a service may have the journal's stream, but not the socket that takes fields. */
+    if (stream && stderr_is_journal(stream) && access("/run/systemd/journal/socket", W_OK) == 0)
         log_target = LOG_TO_JOURNAL;
     else
         log_target = getenv("INVOCATION_ID") ? LOG_TO_SERVICE : LOG_TO_TERMINAL;

@@ -73,7 +73,7 @@ static const struct config_section sections[] = {
     {"reconnect", .options = reconnect_options, .option_count = COUNT(reconnect_options)},
     {"heartbeat", .options = heartbeat_options, .option_count = COUNT(heartbeat_options)},
     {"message", .options = message_options, .option_count = COUNT(message_options)},
-    {"forward", .later = "not in this version: expected a message section"},
+    {"forward", .later = "forwarding is not in this version: expected a message section"},
 };
 
 static const struct config_table table = {sections, COUNT(sections)};

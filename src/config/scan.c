@@ -188,7 +188,7 @@ static int scan_string(struct scanner *s)
         if (c == quote)
             break;
         if (((uint8_t)c < 0x20 && c != '\t') || c == 0x7f)
-            return fail(s, "a control character (0x%02x) in a string: expected an escape as \\x%02x", (uint8_t)c,
+            return fail(s, "a control character (0x%02x) in a string: expected \\n, \\r, \\t or \\xNN for it",
                         (uint8_t)c);
         if (quote == '"' && c == '$' && s->at < s->end && *s->at == '{')
             return fail(s, "\"${\" in a string: the environment is not used here: expected the value itself, or \\${");
@@ -249,6 +249,8 @@ static int at_name(struct scanner *s)
     (void)log_escape(s->word, s->word_len, shown, sizeof shown);
     if (s->word_quoted)
         return fail(s, "\"%s\" in quotes: expected the name of an option or section", shown);
+    if (s->word[0] == '/')
+        return fail(s, "unexpected \"%s\": expected comments to begin with #", shown);
     s->named_section = s->current == 0 ? find_section(s->table, s->word) : NULL;
     s->named_option = find_option(here, s->word);
     s->named_line = s->line;
@@ -398,6 +400,8 @@ static int on_other(struct scanner *s)
 
     if (c == '+' && s->end - s->at > 1 && s->at[1] == '=')
         return fail(s, "unexpected \"+=\": expected \"=\" and the whole list");
+    if (c == ',')
+        return fail(s, "unexpected \",\": expected it between the values of a list only");
     if (c > 0x20 && c < 0x7f)
         return fail(s, "unexpected character '%c': expected values with such characters in quotes", c);
     return fail(s, "unexpected byte 0x%02x: expected text", c);

@@ -23,7 +23,7 @@
 static_assert(sizeof(enum log_level) == sizeof(int) && sizeof(enum config_service_type) == sizeof(int),
               "words are stored as int");
 
-static const char forward_later[] = "not in this version, which has services of type \"echo\" only";
+static const char forward_later[] = "forward services are not in this version: expected type = \"echo\"";
 
 static const struct config_word levels[] = {
     {"error", LOG_LEVEL_ERROR}, {"warning", LOG_LEVEL_WARNING}, {"notice", LOG_LEVEL_NOTICE},

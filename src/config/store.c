@@ -117,7 +117,8 @@ static int store_word(const struct store *s, int *at)
     size_t used = strlen(expected);
 
     if (s->option->later_word && strcmp(only_text(s), s->option->later_word) == 0)
-        return bad(s, 0, s->option->later);
+        return config_values_fail(s->values, s->value->lines[0], s->error, "%s = \"%s\": %s", s->option->name,
+                                  only_text(s), s->option->later);
     for (const struct config_word *word = s->option->words; word->word; word++) {
         if (strcmp(only_text(s), word->word) == 0) {
             *at = word->value;
