@@ -385,7 +385,6 @@ void end_pump(struct end *e)
     while (again) {
         size_t used = 0, offered = e->in.len;
 
-        again = false;
         if (offered > 0 && (etcp_conn_wants_input(e->conn) || etcp_conn_closing(e->conn))) {
             /* A block of exactly this size, so that a sanitizer sees a read behind it; the one before is gone. */
             uint8_t *lent = malloc(offered);
@@ -405,7 +404,6 @@ void end_pump(struct end *e)
             } while (used > 0 && off < offered && (etcp_conn_wants_input(e->conn) || etcp_conn_closing(e->conn)));
             CHECK(off == offered || !etcp_conn_wants_input(e->conn));
             end_bytes_drop(&e->in, off);
-            again = off > 0 && e->in.len > 0;
         }
         events(e);
         if (!e->no_drain) {
@@ -417,6 +415,7 @@ void end_pump(struct end *e)
             }
             collect(e);
         }
+        again = e->in.len > 0 && (etcp_conn_wants_input(e->conn) || etcp_conn_closing(e->conn));
     }
 }
 
