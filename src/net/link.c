@@ -579,10 +579,10 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
     }
     if (link->state == LINK_OPEN && link->wanted && link->backlog == NULL) {
         link->wanted = false;
-        link->held = false;
         if (link->handler->writable != NULL) {
             link->handler->writable(link, link->user);
         }
+        link->held = link->held && link->wanted;
     }
     if ((what & EV_READ) != 0) {
         if (link->state == LINK_OPEN && link->rest == NULL && takes_input(link) && !etcp_conn_closing(link->conn)) {

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Addresses are kept in a balanced tree: strangers choose them, and no choice makes it slow. */
+#include "server/census.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct source {
+    struct address_key key; /* first: the tree compares it */
+    uint32_t connections, handshakes;
+};
+
+struct census {
+    pthread_mutex_t lock;
+    void *sources; /* of struct source; bounded by max_connections */
+    struct census_counts counts;
+    uint32_t refusing;
+};
+
+static int compare(const void *a, const void *b)
+{
+    const struct source *left = a, *right = b;
+
+    return memcmp(left->key.bytes, right->key.bytes, sizeof(left->key.bytes));
+}
+
+int census_new(struct census **ret_census)
+{
+    struct census *census = calloc(1, sizeof(*census));
+    int r;
+
+    if (census == NULL) {
+        return -ENOMEM;
+    }
+    r = pthread_mutex_init(&census->lock, NULL);
+    if (r != 0) {
+        free(census);
+        return -r;
+    }
+    *ret_census = census;
+    return 0;
+}
+
+void census_free(struct census *census)
+{
+    if (census != NULL) {
+        tdestroy(census->sources, free);
+        (void)pthread_mutex_destroy(&census->lock);
+        free(census);
+    }
+}
+
+static struct source *find(struct census *census, const struct address_key *key)
+{
+    struct source wanted = {.key = *key};
+    struct source **node = tfind(&wanted, &census->sources, compare);
+
+    return node != NULL ? *node : NULL;
+}
+
+/* The source of an address, new if need be; NULL without memory. */
+static struct source *meet(struct census *census, const struct address_key *key)
+{
+    struct source *source = find(census, key);
+
+    if (source != NULL) {
+        return source;
+    }
+    source = calloc(1, sizeof(*source));
+    if (source == NULL) {
+        return NULL;
+    }
+    source->key = *key;
+    if (tsearch(source, &census->sources, compare) == NULL) {
+        free(source);
+        return NULL;
+    }
+    return source;
+}
+
+static const char *judge(const struct census *census, const struct census_limits *limits, const struct source *source)
+{
+    uint32_t share = limits->handshakes / CENSUS_HANDSHAKES_SHARE;
+
+    share = share > 0 ? share : 1;
+    if (census->counts.connections >= limits->connections) {
+        return "max_connections";
+    }
+    if (source != NULL && source->connections >= limits->connections_per_address) {
+        return "max_connections_per_address";
+    }
+    if (census->counts.handshakes >= limits->handshakes) {
+        return "max_handshakes";
+    }
+    if (source != NULL && source->handshakes >= share) {
+        return "max_handshakes of one address";
+    }
+    return NULL;
+}
+
+enum census_verdict census_enter(struct census *census, const struct census_limits *limits,
+                                 const struct address_key *key, const char **ret_limit)
+{
+    enum census_verdict verdict = CENSUS_WELCOME;
+    struct source *source = NULL;
+    const char *limit = NULL;
+
+    (void)pthread_mutex_lock(&census->lock);
+    limit = judge(census, limits, find(census, key));
+    if (limit == NULL) {
+        source = meet(census, key);
+        limit = source == NULL ? "memory" : NULL;
+    }
+    if (limit == NULL) {
+        census->counts.connections++;
+        census->counts.handshakes++;
+        source->connections++;
+        source->handshakes++;
+    } else if (census->refusing < CENSUS_REFUSING_MAX) {
+        verdict = CENSUS_REFUSE;
+        census->refusing++;
+        *ret_limit = limit;
+    } else {
+        verdict = CENSUS_CLOSE;
+        *ret_limit = limit;
+    }
+    (void)pthread_mutex_unlock(&census->lock);
+    return verdict;
+}
+
+void census_authenticated(struct census *census, const struct address_key *key)
+{
+    (void)pthread_mutex_lock(&census->lock);
+    census->counts.handshakes--;
+    find(census, key)->handshakes--;
+    (void)pthread_mutex_unlock(&census->lock);
+}
+
+void census_leave(struct census *census, const struct address_key *key, enum census_verdict verdict, bool authenticated)
+{
+    struct source *source = NULL;
+
+    (void)pthread_mutex_lock(&census->lock);
+    if (verdict == CENSUS_REFUSE) {
+        census->refusing--;
+    } else if (verdict == CENSUS_WELCOME) {
+        source = find(census, key);
+        census->counts.connections--;
+        source->connections--;
+        if (!authenticated) {
+            census->counts.handshakes--;
+            source->handshakes--;
+        }
+        if (source->connections == 0) {
+            (void)tdelete(source, &census->sources, compare);
+            free(source);
+        }
+    }
+    (void)pthread_mutex_unlock(&census->lock);
+}
+
+void census_count(struct census *census, struct census_counts *ret_counts)
+{
+    (void)pthread_mutex_lock(&census->lock);
+    *ret_counts = census->counts;
+    (void)pthread_mutex_unlock(&census->lock);
+}

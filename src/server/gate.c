@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/gate.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sys/socket.h>
+
+#include <event2/event.h>
+#include <systemd/sd-daemon.h>
+
+#include "base/log.h"
+#include "net/loop.h"
+#include "server/listener.h"
+
+/* So many at a time, then the loop's connections have their turn. */
+enum { ACCEPT_BATCH = 64 };
+
+static const struct timeval retry_after = {.tv_sec = 1};
+
+enum gate_state {
+    GATE_OPEN,
+    GATE_PAUSED,
+    GATE_TRYING, /* watched again; the first connection accepted shows that it goes on */
+};
+
+struct gate {
+    struct loop *loop;
+    void (*arrived)(int fd, void *user);
+    void *user;
+    struct listener *listeners;
+    bool inherited;
+    atomic_int state;
+    struct event *retry;
+};
+
+static void set_state(struct gate *gate, enum gate_state state)
+{
+    enum gate_state before = (enum gate_state)atomic_exchange(&gate->state, (int)state);
+
+    if ((before == GATE_PAUSED) != (state == GATE_PAUSED)) {
+        for (struct listener *listener = gate->listeners; listener != NULL; listener = listener->next) {
+            listener_pause(listener, state == GATE_PAUSED);
+        }
+    }
+    if (state == GATE_PAUSED) {
+        (void)event_add(gate->retry, &retry_after); /* without memory a connection that goes wakes it */
+    }
+}
+
+bool gate_is_paused(const struct gate *gate)
+{
+    return atomic_load(&gate->state) == GATE_PAUSED;
+}
+
+void gate_retry(struct gate *gate)
+{
+    if (gate_is_paused(gate)) {
+        set_state(gate, GATE_TRYING);
+    }
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    gate_retry(arg);
+}
+
+/* An error of accept4(). Returns whether to go on accepting at once. */
+static bool accept_failed(struct gate *gate, int error)
+{
+    switch (error) {
+    case EAGAIN:
+        return false;
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM: /* a firewall's doing, as the next ones are the network's: of this connection alone */
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+        log_message(LOG_LEVEL_DEBUG, "a connection was lost before it was accepted: %s", strerror(error));
+        return true;
+    default:
+        /* The connection stays in the queue and would be reported again and again. */
+        if (atomic_load(&gate->state) == GATE_OPEN) {
+            log_message(LOG_LEVEL_WARNING, "accept paused: %s", strerror(error));
+        }
+        set_state(gate, GATE_PAUSED);
+        return false;
+    }
+}
+
+static void on_readable(int fd, short what, void *arg)
+{
+    struct gate *gate = arg;
+
+    (void)what;
+    for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
+        int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        if (accepted < 0) {
+            if (!accept_failed(gate, errno)) {
+                return;
+            }
+            continue;
+        }
+        if (atomic_load(&gate->state) == GATE_TRYING) {
+            set_state(gate, GATE_OPEN);
+            log_message(LOG_LEVEL_NOTICE, "accept resumed");
+        }
+        gate->arrived(accepted, gate->user);
+    }
+}
+
+int gate_new(struct loop *loop, void (*arrived)(int fd, void *user), void *user, struct gate **ret_gate)
+{
+    struct gate *gate = calloc(1, sizeof(*gate));
+
+    if (gate == NULL) {
+        return -ENOMEM;
+    }
+    gate->loop = loop;
+    gate->arrived = arrived;
+    gate->user = user;
+    atomic_init(&gate->state, GATE_OPEN);
+    gate->retry = event_new(loop->base, -1, 0, on_retry, gate);
+    if (gate->retry == NULL) {
+        free(gate);
+        return -ENOMEM;
+    }
+    *ret_gate = gate;
+    return 0;
+}
+
+void gate_close(struct gate *gate)
+{
+    while (gate->listeners != NULL) {
+        struct listener *listener = gate->listeners;
+
+        gate->listeners = listener->next;
+        listener_close(listener);
+    }
+    (void)event_del(gate->retry);
+}
+
+void gate_free(struct gate *gate)
+{
+    if (gate != NULL) {
+        gate_close(gate);
+        event_free(gate->retry);
+        free(gate);
+    }
+}
+
+static void log_address(const char *text, const struct address *address)
+{
+    char name[ADDRESS_TEXT_BYTES];
+
+    address_format(address, name);
+    log_message(LOG_LEVEL_INFO, "%s %s", text, name);
+}
+
+/* Adds a watched listener. */
+static void add(struct gate *gate, struct listener *listener)
+{
+    listener_pause(listener, gate_is_paused(gate));
+    listener->next = gate->listeners;
+    gate->listeners = listener;
+    log_address("listening on", &listener->actual);
+}
+
+static int open_watched(struct gate *gate, const struct address *address, struct listener **ret_listener,
+                        struct error_text *ret_error)
+{
+    struct listener *listener = NULL;
+    int r = listener_open(address, &listener, ret_error);
+
+    if (r != 0) {
+        return r;
+    }
+    r = listener_watch(listener, gate->loop->base, on_readable, gate);
+    if (r != 0) {
+        listener_close(listener);
+        return error_set(ret_error, r, "can't listen: %s", strerror(-r));
+    }
+    *ret_listener = listener;
+    return 0;
+}
+
+int gate_adopt(struct gate *gate, size_t *ret_count, struct error_text *ret_error)
+{
+    int count = sd_listen_fds(1);
+
+    if (count < 0) {
+        return error_set(ret_error, count, "sockets from systemd: %s", strerror(-count));
+    }
+    for (int i = 0; i < count; i++) {
+        struct listener *listener = NULL;
+        int r = listener_adopt(SD_LISTEN_FDS_START + i, &listener, ret_error);
+
+        if (r != 0) {
+            return r;
+        }
+        r = listener_watch(listener, gate->loop->base, on_readable, gate);
+        if (r != 0) {
+            listener_close(listener);
+            return error_set(ret_error, r, "sockets from systemd: %s", strerror(-r));
+        }
+        add(gate, listener);
+    }
+    gate->inherited = count > 0;
+    *ret_count = (size_t)count;
+    return 0;
+}
+
+/* ---- Another set of addresses ------------------------------------------------------------------------------------------ */
+
+static bool is_among(const struct address *address, const struct address *addresses, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (address_equal(address, &addresses[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_open(const struct gate *gate, const struct address *address)
+{
+    for (const struct listener *listener = gate->listeners; listener != NULL; listener = listener->next) {
+        if (address_equal(&listener->wanted, address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint16_t port_of(const struct address *address)
+{
+    switch (address->any.sa_family) {
+    case AF_INET:
+        return address->in.sin_port;
+    case AF_INET6:
+        return address->in6.sin6_port;
+    default:
+        return 0;
+    }
+}
+
+/* Moves listeners that are not wanted any more to *ret_removed: all, or those with this port. Returns whether there were any. */
+static bool remove_unwanted(struct gate *gate, const struct address *addresses, size_t count, const uint16_t *port,
+                            struct listener **ret_removed)
+{
+    struct listener **link = &gate->listeners;
+    bool any = false;
+
+    while (*link != NULL) {
+        struct listener *listener = *link;
+
+        if (is_among(&listener->wanted, addresses, count) || (port != NULL && port_of(&listener->wanted) != *port)) {
+            link = &listener->next;
+            continue;
+        }
+        *link = listener->next;
+        listener->next = *ret_removed;
+        *ret_removed = listener;
+        any = true;
+    }
+    return any;
+}
+
+/* Opens an address. 0.0.0.0:1 and 127.0.0.1:1 can't be listened on at once, so listeners of the same port that are to go make way
+ * first: they stop listening, and `removed` keeps what they were. */
+static int open_missing(struct gate *gate, const struct address *address, const struct address *addresses, size_t count,
+                        struct listener **removed, struct listener **ret_listener, struct error_text *ret_error)
+{
+    uint16_t port = port_of(address);
+    struct listener *before = *removed;
+    int r = open_watched(gate, address, ret_listener, ret_error);
+
+    if (r != -EADDRINUSE || port == 0 || !remove_unwanted(gate, addresses, count, &port, removed)) {
+        return r;
+    }
+    for (struct listener *listener = *removed; listener != before; listener = listener->next) {
+        listener_stop(listener);
+    }
+    return open_watched(gate, address, ret_listener, ret_error);
+}
+
+/* Nothing is to change after all: those that made way listen again. */
+static void put_back(struct gate *gate, struct listener *removed)
+{
+    while (removed != NULL) {
+        struct listener *listener = removed;
+        struct listener *again = NULL;
+        struct error_text error;
+
+        removed = listener->next;
+        if (listener->fd >= 0) {
+            listener->next = gate->listeners;
+            gate->listeners = listener;
+            continue;
+        }
+        if (open_watched(gate, &listener->wanted, &again, &error) == 0) {
+            add(gate, again);
+        } else {
+            log_message(LOG_LEVEL_ERROR, "after a failed reload: %s", error.text);
+        }
+        listener_close(listener);
+    }
+}
+
+int gate_set(struct gate *gate, const struct address *addresses, size_t count, struct error_text *ret_error)
+{
+    struct listener *fresh = NULL, *removed = NULL;
+    int r = 0;
+
+    if (gate->inherited) {
+        return 0;
+    }
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        struct listener *listener = NULL;
+
+        if (is_open(gate, &addresses[i])) {
+            continue;
+        }
+        r = open_missing(gate, &addresses[i], addresses, count, &removed, &listener, ret_error);
+        if (r == 0) {
+            listener->next = fresh;
+            fresh = listener;
+        }
+    }
+    if (r == 0) {
+        (void)remove_unwanted(gate, addresses, count, NULL, &removed);
+    }
+    while (fresh != NULL) {
+        struct listener *listener = fresh;
+
+        fresh = listener->next;
+        if (r == 0) {
+            add(gate, listener);
+        } else {
+            listener_close(listener);
+        }
+    }
+    if (r != 0) {
+        put_back(gate, removed);
+        return r;
+    }
+    while (removed != NULL) {
+        struct listener *listener = removed;
+
+        removed = listener->next;
+        log_address("no longer listening on", &listener->actual);
+        listener_close(listener);
+    }
+    return 0;
+}

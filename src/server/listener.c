@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <event2/event.h>
+#include <systemd/sd-daemon.h>
+
+enum { BACKLOG = 4096 }; /* the kernel cuts it to net.core.somaxconn */
+
+/* Whether a Unix socket's file is a leftover: a socket that refuses connections because nobody listens. */
+static bool is_stale(const struct address *address)
+{
+    struct stat stat;
+    bool stale = false;
+    int fd = -1;
+
+    if (lstat(address->un.sun_path, &stat) != 0 || !S_ISSOCK(stat.st_mode)) {
+        return false;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0) {
+        stale = connect(fd, &address->any, address->len) != 0 && errno == ECONNREFUSED;
+        (void)close(fd);
+    }
+    return stale;
+}
+
+static int bind_socket(int fd, const struct address *address)
+{
+    int on = 1;
+
+    switch (address->any.sa_family) {
+    case AF_UNIX:
+        if (bind(fd, &address->any, address->len) == 0) {
+            return 0;
+        }
+        if (errno != EADDRINUSE) {
+            return -errno;
+        }
+        if (!is_stale(address)) {
+            return -EADDRINUSE;
+        }
+        if (unlink(address->un.sun_path) != 0) {
+            return -errno;
+        }
+        break;
+    case AF_INET6:
+        if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) {
+            return -errno;
+        }
+        __attribute__((fallthrough));
+    default:
+        if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0) {
+            return -errno;
+        }
+        break;
+    }
+    return bind(fd, &address->any, address->len) == 0 ? 0 : -errno;
+}
+
+static int read_actual(struct listener *listener)
+{
+    struct sockaddr_storage storage = {0};
+    socklen_t len = sizeof(storage);
+
+    if (getsockname(listener->fd, (struct sockaddr *)&storage, &len) != 0) {
+        return -errno;
+    }
+    return address_from_sockaddr((const struct sockaddr *)&storage, len, &listener->actual);
+}
+
+static void remember_file(struct listener *listener)
+{
+    struct stat stat;
+
+    if (listener->actual.any.sa_family == AF_UNIX && lstat(listener->wanted.un.sun_path, &stat) == 0) {
+        listener->device = stat.st_dev;
+        listener->inode = stat.st_ino;
+    }
+}
+
+static int fail(struct error_text *ret_error, const struct address *address, int r)
+{
+    char text[ADDRESS_TEXT_BYTES];
+
+    address_format(address, text);
+    if (r == -EADDRINUSE) {
+        return error_set(ret_error, r, "can't listen on %s: another program listens there already", text);
+    }
+    return error_set(ret_error, r, "can't listen on %s: %s", text, strerror(-r));
+}
+
+int listener_open(const struct address *address, struct listener **ret_listener, struct error_text *ret_error)
+{
+    struct listener *listener = calloc(1, sizeof(*listener));
+    int r = -ENOMEM;
+
+    if (listener == NULL) {
+        goto out;
+    }
+    listener->fd = -1;
+    listener->wanted = *address;
+    listener->fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->fd < 0) {
+        r = -errno;
+        goto out;
+    }
+    r = bind_socket(listener->fd, address);
+    if (r != 0) {
+        goto out;
+    }
+    if (listen(listener->fd, BACKLOG) != 0) {
+        r = -errno;
+        goto out;
+    }
+    r = read_actual(listener);
+    if (r == 0) {
+        remember_file(listener);
+        *ret_listener = listener;
+        listener = NULL;
+    }
+out:
+    if (r != 0) {
+        (void)fail(ret_error, address, r);
+    }
+    listener_close(listener);
+    return r;
+}
+
+int listener_adopt(int fd, struct listener **ret_listener, struct error_text *ret_error)
+{
+    struct listener *listener = calloc(1, sizeof(*listener));
+    int flags = 0;
+    int r = -ENOMEM;
+
+    if (listener == NULL) {
+        return error_set(ret_error, r, "socket %d from systemd: %s", fd, strerror(-r));
+    }
+    listener->fd = -1;
+    listener->inherited = true;
+    r = sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1);
+    if (r <= 0) {
+        r = r < 0 ? r : -EINVAL;
+        (void)error_set(ret_error, r, "socket %d from systemd is not a listening stream socket", fd);
+        goto out;
+    }
+    flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        r = -errno;
+        (void)error_set(ret_error, r, "socket %d from systemd: %s", fd, strerror(-r));
+        goto out;
+    }
+    listener->fd = fd;
+    r = read_actual(listener);
+    if (r != 0) {
+        listener->fd = -1;
+        (void)error_set(ret_error, r, "socket %d from systemd: %s", fd, strerror(-r));
+        goto out;
+    }
+    listener->wanted = listener->actual;
+    *ret_listener = listener;
+    listener = NULL;
+out:
+    listener_close(listener);
+    return r;
+}
+
+int listener_watch(struct listener *listener, struct event_base *base, void (*readable)(int fd, short what, void *arg),
+                   void *arg)
+{
+    listener->event = event_new(base, listener->fd, EV_READ | EV_PERSIST, readable, arg);
+    return listener->event != NULL && event_add(listener->event, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+void listener_pause(struct listener *listener, bool pause)
+{
+    if (listener->event != NULL) {
+        /* Adding fails only without memory; the next retry tries again. */
+        (void)(pause ? event_del(listener->event) : event_add(listener->event, NULL));
+    }
+}
+
+void listener_stop(struct listener *listener)
+{
+    struct stat stat;
+
+    if (listener->event != NULL) {
+        event_free(listener->event);
+        listener->event = NULL;
+    }
+    if (listener->inode != 0 && lstat(listener->wanted.un.sun_path, &stat) == 0 && stat.st_dev == listener->device &&
+        stat.st_ino == listener->inode) {
+        (void)unlink(listener->wanted.un.sun_path); /* a leftover is replaced at the next start */
+    }
+    if (listener->fd >= 0) {
+        (void)close(listener->fd);
+        listener->fd = -1;
+    }
+}
+
+void listener_close(struct listener *listener)
+{
+    if (listener != NULL) {
+        listener_stop(listener);
+        free(listener);
+    }
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One listening socket, our own or one that systemd passed in. Accepting is the server's business. */
+#ifndef SERVER_LISTENER_H
+#define SERVER_LISTENER_H
+
+#include <stdbool.h>
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "net/address.h"
+
+struct event;
+struct event_base;
+
+struct listener {
+    struct listener *next;
+    int fd; /* -1: stopped */
+    bool inherited;
+    struct address wanted; /* as asked for: port 0 stays 0 here */
+    struct address actual;
+    dev_t device; /* of a Unix socket's file that we made, so that no other is removed */
+    ino_t inode;
+    struct event *event;
+};
+
+/* Listens on an address. A Unix socket's file that nobody listens on any more is replaced. Returns 0 and an owned listener that
+ * is not watched yet, or -errno with an error text. */
+int listener_open(const struct address *address, struct listener **ret_listener, struct error_text *ret_error);
+
+/* Takes a socket that listens already, on success only. As above. */
+int listener_adopt(int fd, struct listener **ret_listener, struct error_text *ret_error);
+
+/* Has `readable` called with `arg` while connections wait. Returns 0 or -ENOMEM. */
+int listener_watch(struct listener *listener, struct event_base *base, void (*readable)(int fd, short what, void *arg),
+                   void *arg);
+
+/* Stops and resumes watching. */
+void listener_pause(struct listener *listener, bool pause);
+
+/* Closes the socket and removes the file of a Unix socket that it made; the struct stays. */
+void listener_stop(struct listener *listener);
+
+/* Closes and frees; NULL is fine. As listener_stop(). */
+void listener_close(struct listener *listener);
+
+#endif

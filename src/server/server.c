@@ -1,0 +1,718 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <sys/resource.h>
+
+#include <event2/event.h>
+#include <systemd/sd-daemon.h>
+
+#include <etcp/etcp.h>
+
+#include "base/log.h"
+#include "net/address.h"
+#include "net/loop.h"
+#include "server/census.h"
+#include "server/gate.h"
+#include "server/snapshot.h"
+#include "server/worker.h"
+
+enum {
+    DESCRIPTORS_BESIDE = 64, /* beside those of connections: listeners, loops, files, those being refused */
+    STATUS_INTERVAL_S = 5,
+};
+
+/* How long systemd is asked to wait beyond drain_timeout: last words, lingering. */
+#define STOP_MARGIN_US 15000000u
+
+enum {
+    EVENT_TERM,
+    EVENT_INT,
+    EVENT_HUP,
+    EVENT_DRAINED, /* drain_timeout is over */
+    EVENT_STATUS,
+    EVENT_WATCHDOG,
+    EVENTS,
+};
+
+enum server_phase {
+    SERVER_STARTING,
+    SERVER_SERVING,
+    SERVER_DRAINING,
+    SERVER_CUTTING, /* no more patience: everything is being ended */
+};
+
+/* A worker with the letters that the server writes to it, so that writing can't fail. */
+struct post {
+    struct server *server;
+    struct worker worker;
+    struct loop_letter drain, cut, abort, quit, ping;
+    struct loop_letter emptied;  /* from the worker */
+    struct loop_letter reload;   /* brings `next`; one at a time */
+    struct loop_letter reloaded; /* from the worker: it has read it */
+    struct snapshot *next;
+};
+
+struct server {
+    const char *path;
+    enum server_phase phase;
+    struct snapshot *snapshot;
+    struct census *census;
+    struct gate *gate;
+    struct post *posts;
+    size_t count;   /* of workers */
+    size_t emptied; /* of these, without connections while draining */
+    struct event *events[EVENTS];
+    struct loop_letter freed; /* from any worker: a descriptor is free again */
+    struct loading *loading;  /* a reload under way */
+    size_t unread;            /* workers that do not yet work by the last one's snapshot */
+    bool reload_again;        /* another one was asked for meanwhile */
+    unsigned ping;
+    struct census_counts shown; /* in the last STATUS= */
+    int exit_code;
+};
+
+static struct loop *main_loop(const struct server *server)
+{
+    return server->posts[0].worker.loop;
+}
+
+/* ---- Connections arrive ---------------------------------------------------------------------------------------------- */
+
+static struct worker *least_loaded(struct server *server)
+{
+    struct worker *best = &server->posts[0].worker;
+
+    for (size_t i = 1; i < server->count; i++) {
+        if (atomic_load(&server->posts[i].worker.load) < atomic_load(&best->load)) {
+            best = &server->posts[i].worker;
+        }
+    }
+    return best;
+}
+
+static void on_arrived(int fd, void *user)
+{
+    static struct log_limit limit = LOG_LIMIT(5, 10000000);
+    struct server *server = user;
+    const struct config_limits *config = &server->snapshot->config->limits;
+    const struct census_limits limits = {.connections = config->max_connections,
+                                         .connections_per_address = config->max_connections_per_address,
+                                         .handshakes = config->max_handshakes};
+    struct newcomer *newcomer = calloc(1, sizeof(*newcomer));
+    const char *met = NULL;
+
+    if (newcomer == NULL || address_peer(fd, newcomer->peer, &newcomer->key) != 0) {
+        free(newcomer); /* the peer is gone already, or there is no memory to talk to it */
+        (void)close(fd);
+        return;
+    }
+    newcomer->fd = fd;
+    newcomer->verdict = census_enter(server->census, &limits, &newcomer->key, &met);
+    if (newcomer->verdict != CENSUS_WELCOME) {
+        log_limited(&limit, loop_now_us(), LOG_LEVEL_NOTICE, NULL, 0, "refused: peer=%s limit=\"%s\"", newcomer->peer,
+                    met);
+    }
+    if (newcomer->verdict == CENSUS_CLOSE) {
+        (void)close(fd);
+        free(newcomer);
+        return;
+    }
+    newcomer->worker = least_loaded(server);
+    atomic_fetch_add(&newcomer->worker->load, 1);
+    if (newcomer->worker->loop == main_loop(server)) {
+        worker_take(newcomer);
+    } else if (loop_post(newcomer->worker->loop, worker_take, newcomer) != 0) {
+        census_leave(server->census, &newcomer->key, newcomer->verdict, false);
+        atomic_fetch_sub(&newcomer->worker->load, 1);
+        (void)close(fd);
+        free(newcomer);
+    }
+}
+
+static void on_freed(void *arg)
+{
+    struct server *server = arg;
+
+    gate_retry(server->gate);
+}
+
+/* On the worker's thread. */
+static void on_gone(void *user)
+{
+    struct post *post = user;
+
+    if (gate_is_paused(post->server->gate)) {
+        loop_post_letter(main_loop(post->server), &post->server->freed);
+    }
+}
+
+/* ---- Stopping -------------------------------------------------------------------------------------------------------- */
+
+static void on_quit(void *arg)
+{
+    struct post *post = arg;
+
+    loop_stop(post->worker.loop);
+}
+
+static void on_emptied_letter(void *arg)
+{
+    struct post *post = arg;
+    struct server *server = post->server;
+
+    if (++server->emptied == server->count) {
+        for (size_t i = 0; i < server->count; i++) {
+            loop_post_letter(server->posts[i].worker.loop, &server->posts[i].quit);
+        }
+    }
+}
+
+/* On the worker's thread. */
+static void on_emptied(void *user)
+{
+    struct post *post = user;
+
+    loop_post_letter(main_loop(post->server), &post->emptied);
+}
+
+static void on_drain(void *arg)
+{
+    struct post *post = arg;
+
+    worker_drain(&post->worker);
+}
+
+static void on_cut(void *arg)
+{
+    struct post *post = arg;
+
+    worker_cut(&post->worker, false);
+}
+
+static void on_abort(void *arg)
+{
+    struct post *post = arg;
+
+    worker_drain(&post->worker);
+    worker_cut(&post->worker, true);
+}
+
+static void cut(struct server *server, bool at_once)
+{
+    server->phase = SERVER_CUTTING;
+    for (size_t i = 0; i < server->count; i++) {
+        struct post *post = &server->posts[i];
+
+        loop_post_letter(post->worker.loop, at_once ? &post->abort : &post->cut);
+    }
+}
+
+static void on_drained(evutil_socket_t fd, short what, void *arg)
+{
+    struct server *server = arg;
+
+    (void)fd;
+    (void)what;
+    if (server->phase == SERVER_DRAINING) {
+        log_message(LOG_LEVEL_NOTICE, "drain_timeout is over: ending what is left");
+        cut(server, false);
+    }
+}
+
+static void on_stop(evutil_socket_t number, short what, void *arg)
+{
+    struct server *server = arg;
+    const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+    uint64_t patience = server->snapshot->config->drain_timeout_us;
+    const struct timeval wait = {.tv_sec = (time_t)(patience / 1000000u),
+                                 .tv_usec = (suseconds_t)(patience % 1000000u)};
+    struct census_counts counts;
+
+    (void)what;
+    if (server->phase != SERVER_SERVING) {
+        log_message(LOG_LEVEL_NOTICE, "%s again: stopping at once", name);
+        cut(server, true);
+        return;
+    }
+    server->phase = SERVER_DRAINING;
+    gate_close(server->gate);
+    census_count(server->census, &counts);
+    log_message(LOG_LEVEL_NOTICE, "%s: stopping, %" PRIu32 " connections to drain", name, counts.connections);
+    (void)sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64, patience + STOP_MARGIN_US);
+    for (size_t i = 0; i < server->count; i++) {
+        loop_post_letter(server->posts[i].worker.loop, &server->posts[i].drain);
+    }
+    if (event_add(server->events[EVENT_DRAINED], &wait) != 0) {
+        cut(server, false);
+    }
+}
+
+/* ---- Reload ---------------------------------------------------------------------------------------------------------- */
+
+/* Reading files and resolving names may block, so a thread does it. */
+struct loading {
+    struct server *server;
+    pthread_t thread;
+    struct loop_letter done;
+    struct snapshot *snapshot;
+    struct error_text error;
+    int result;
+};
+
+static void start_loading(struct server *server);
+
+static void *loading_main(void *arg)
+{
+    struct loading *loading = arg;
+    int exit_code = 0;
+
+    loading->result = snapshot_load(loading->server->path, true, &loading->snapshot, &exit_code, &loading->error);
+    loop_post_letter(main_loop(loading->server), &loading->done);
+    return NULL;
+}
+
+static void on_reload_letter(void *arg)
+{
+    struct post *post = arg;
+
+    worker_reload(&post->worker, post->next);
+    snapshot_release(post->next);
+    post->next = NULL;
+    loop_post_letter(main_loop(post->server), &post->reloaded);
+}
+
+/* A reload is over, done or failed; another one may begin. */
+static void finish_reload(struct server *server)
+{
+    (void)sd_notify(0, "READY=1");
+    if (server->reload_again && server->phase == SERVER_SERVING) {
+        server->reload_again = false;
+        start_loading(server);
+    }
+}
+
+static void on_reloaded(void *arg)
+{
+    struct post *post = arg;
+    struct server *server = post->server;
+
+    if (--server->unread == 0) {
+        log_message(LOG_LEVEL_NOTICE, "configuration reloaded");
+        finish_reload(server);
+    }
+}
+
+static void log_warnings(const struct snapshot *snapshot)
+{
+    const struct config_server *config = snapshot->config;
+
+    if (authorized_missing(snapshot->authorized) && !snapshot_welcomes(snapshot, NULL)) {
+        log_message(LOG_LEVEL_WARNING, "%s is not there: no agent can connect", config->authorized_agents);
+    }
+    for (size_t i = 0; i < config->service_count; i++) {
+        for (size_t j = 0; j < config->services[i].allow_count; j++) {
+            const char *name = config->services[i].allow[j];
+
+            if (!authorized_has_name(snapshot->authorized, name)) {
+                log_message(LOG_LEVEL_WARNING, "service \"%s\" allows \"%s\", which no line of %s names",
+                            config->services[i].name, name, config->authorized_agents);
+            }
+        }
+    }
+    if (config->classic) {
+        log_message(LOG_LEVEL_WARNING, "classic = true: peers of the old wire are served without authentication");
+    }
+}
+
+static void log_key(const struct snapshot *snapshot)
+{
+    char text[ETCP_KEY_TEXT_BYTES];
+
+    etcp_key_format(ETCP_KEY_PUBLIC, etcp_identity_public(snapshot->identity.identity), text);
+    log_message(snapshot->identity.created ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, "%s %s: public key %s",
+                snapshot->identity.created ? "made a new identity," : "identity", snapshot->identity.path, text);
+}
+
+/* Takes the snapshot on success. */
+static int apply(struct server *server, struct snapshot *snapshot, struct error_text *ret_error)
+{
+    int r = gate_set(server->gate, snapshot->binds, snapshot->bind_count, ret_error);
+
+    if (r != 0) {
+        return r;
+    }
+    for (size_t i = 0; i < server->count; i++) {
+        struct post *post = &server->posts[i];
+
+        post->next = snapshot_hold(snapshot);
+        loop_post_letter(post->worker.loop, &post->reload);
+    }
+    server->unread = server->count;
+    if (snapshot->config->workers != server->snapshot->config->workers) {
+        log_message(LOG_LEVEL_NOTICE, "another number of workers takes effect at the next start");
+    }
+    log_set_level(snapshot->config->log_level);
+    snapshot_release(server->snapshot);
+    server->snapshot = snapshot;
+    return 0;
+}
+
+static void on_loaded(void *arg)
+{
+    struct loading *loading = arg;
+    struct server *server = loading->server;
+    int r = loading->result;
+
+    (void)pthread_join(loading->thread, NULL);
+    server->loading = NULL;
+    if (server->phase != SERVER_SERVING) {
+        snapshot_release(loading->snapshot);
+        free(loading);
+        return;
+    }
+    if (r == 0) {
+        log_key(loading->snapshot);
+        log_warnings(loading->snapshot);
+        r = apply(server, loading->snapshot, &loading->error);
+    }
+    if (r != 0) {
+        log_message(LOG_LEVEL_ERROR, "reload failed, everything stays as it was: %s", loading->error.text);
+        snapshot_release(loading->snapshot);
+        finish_reload(server);
+    }
+    free(loading);
+}
+
+static void start_loading(struct server *server)
+{
+    struct loading *loading = calloc(1, sizeof(*loading));
+    sigset_t all, before;
+    int r = ENOMEM;
+
+    (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, loop_now_us());
+    if (loading != NULL) {
+        loading->server = server;
+        loading->done = (struct loop_letter){.fn = on_loaded, .arg = loading};
+        (void)sigfillset(&all);
+        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+        r = pthread_create(&loading->thread, NULL, loading_main, loading);
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    if (r != 0) {
+        log_message(LOG_LEVEL_ERROR, "reload failed, everything stays as it was: %s", strerror(r));
+        free(loading);
+        finish_reload(server);
+        return;
+    }
+    server->loading = loading;
+}
+
+static void on_hup(evutil_socket_t number, short what, void *arg)
+{
+    struct server *server = arg;
+
+    (void)number;
+    (void)what;
+    if (server->phase != SERVER_SERVING) {
+        return;
+    }
+    if (server->loading != NULL || server->unread > 0) {
+        server->reload_again = true;
+    } else {
+        start_loading(server);
+    }
+}
+
+/* ---- systemd --------------------------------------------------------------------------------------------------------- */
+
+static void show_status(struct server *server)
+{
+    struct census_counts counts;
+
+    census_count(server->census, &counts);
+    if (memcmp(&counts, &server->shown, sizeof(counts)) != 0) {
+        server->shown = counts;
+        (void)sd_notifyf(0, "STATUS=%" PRIu32 " connections, %" PRIu32 " handshakes under way",
+                         counts.connections - counts.handshakes, counts.handshakes);
+    }
+}
+
+static void on_status(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    show_status(arg);
+}
+
+static void on_ping(void *arg)
+{
+    struct post *post = arg;
+
+    atomic_fetch_add(&post->worker.heartbeat, 1);
+}
+
+/* The watchdog is fed only when every loop has answered since it was fed last. */
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+    struct server *server = arg;
+
+    (void)fd;
+    (void)what;
+    for (size_t i = 0; i < server->count; i++) {
+        if (atomic_load(&server->posts[i].worker.heartbeat) != server->ping) {
+            return;
+        }
+    }
+    (void)sd_notify(0, "WATCHDOG=1");
+    server->ping++;
+    for (size_t i = 0; i < server->count; i++) {
+        loop_post_letter(server->posts[i].worker.loop, &server->posts[i].ping);
+    }
+}
+
+/* ---- Start and end --------------------------------------------------------------------------------------------------- */
+
+static int add_event(struct server *server, int which, int number, short what, event_callback_fn callback)
+{
+    server->events[which] = event_new(main_loop(server)->base, number, what, callback, server);
+    return server->events[which] != NULL ? 0 : -ENOMEM;
+}
+
+static int add_events(struct server *server)
+{
+    const struct timeval status = {.tv_sec = STATUS_INTERVAL_S};
+    uint64_t watchdog_us = 0;
+    struct timeval watchdog;
+
+    if (add_event(server, EVENT_TERM, SIGTERM, EV_SIGNAL | EV_PERSIST, on_stop) != 0 ||
+        add_event(server, EVENT_INT, SIGINT, EV_SIGNAL | EV_PERSIST, on_stop) != 0 ||
+        add_event(server, EVENT_HUP, SIGHUP, EV_SIGNAL | EV_PERSIST, on_hup) != 0 ||
+        add_event(server, EVENT_DRAINED, -1, 0, on_drained) != 0 ||
+        add_event(server, EVENT_STATUS, -1, EV_PERSIST, on_status) != 0 ||
+        add_event(server, EVENT_WATCHDOG, -1, EV_PERSIST, on_watchdog) != 0) {
+        return -ENOMEM;
+    }
+    if (event_add(server->events[EVENT_TERM], NULL) != 0 || event_add(server->events[EVENT_INT], NULL) != 0 ||
+        event_add(server->events[EVENT_HUP], NULL) != 0) {
+        return -ENOMEM;
+    }
+    if (getenv("NOTIFY_SOCKET") != NULL && event_add(server->events[EVENT_STATUS], &status) != 0) {
+        return -ENOMEM;
+    }
+    if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
+        /* A feeding may be missed for one round of pings, so there are several in the time. */
+        watchdog.tv_sec = (time_t)(watchdog_us / 4 / 1000000u);
+        watchdog.tv_usec = (suseconds_t)(watchdog_us / 4 % 1000000u);
+        return event_add(server->events[EVENT_WATCHDOG], &watchdog) == 0 ? 0 : -ENOMEM;
+    }
+    return 0;
+}
+
+static size_t worker_count(const struct config_server *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (config->workers > 0) {
+        return config->workers;
+    }
+    return cores < 1 ? 1 : cores > CONFIG_WORKERS_MAX ? CONFIG_WORKERS_MAX : (size_t)cores;
+}
+
+static int make_workers(struct server *server)
+{
+    static const struct worker_handler handler = {.gone = on_gone, .emptied = on_emptied};
+    size_t count = worker_count(server->snapshot->config);
+    int r = 0;
+
+    server->posts = calloc(count, sizeof(*server->posts));
+    if (server->posts == NULL) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        struct post *post = &server->posts[i];
+        struct loop *loop = NULL;
+
+        post->server = server;
+        post->drain = (struct loop_letter){.fn = on_drain, .arg = post};
+        post->cut = (struct loop_letter){.fn = on_cut, .arg = post};
+        post->abort = (struct loop_letter){.fn = on_abort, .arg = post};
+        post->quit = (struct loop_letter){.fn = on_quit, .arg = post};
+        post->ping = (struct loop_letter){.fn = on_ping, .arg = post};
+        post->emptied = (struct loop_letter){.fn = on_emptied_letter, .arg = post};
+        post->reload = (struct loop_letter){.fn = on_reload_letter, .arg = post};
+        post->reloaded = (struct loop_letter){.fn = on_reloaded, .arg = post};
+        r = loop_new(&loop);
+        if (r != 0) {
+            break;
+        }
+        server->count++;
+        r = worker_init(&post->worker, loop, server->census, server->snapshot, &handler, post);
+    }
+    return r;
+}
+
+static int start_workers(struct server *server)
+{
+    int r = 0;
+
+    for (size_t i = 1; r == 0 && i < server->count; i++) {
+        r = worker_start(&server->posts[i].worker);
+    }
+    return r;
+}
+
+/* Ends the threads of a server that did not come to serve; one that did has posted `quit` already. */
+static void join_workers(struct server *server)
+{
+    for (size_t i = 1; i < server->count; i++) {
+        struct post *post = &server->posts[i];
+
+        if (post->worker.thread_started) {
+            if (server->phase == SERVER_STARTING) {
+                loop_post_letter(post->worker.loop, &post->quit);
+            }
+            (void)pthread_join(post->worker.thread, NULL);
+        }
+    }
+}
+
+static void clean_up(struct server *server)
+{
+    if (server->loading != NULL) {
+        (void)pthread_join(server->loading->thread, NULL);
+        snapshot_release(server->loading->snapshot);
+        free(server->loading);
+    }
+    gate_free(server->gate);
+    for (int i = 0; i < EVENTS; i++) {
+        if (server->events[i] != NULL) {
+            event_free(server->events[i]);
+        }
+    }
+    for (size_t i = 0; i < server->count; i++) {
+        struct loop *loop = server->posts[i].worker.loop;
+
+        snapshot_release(server->posts[i].next);
+        worker_done(&server->posts[i].worker);
+        loop_free(loop);
+    }
+    free(server->posts);
+    census_free(server->census);
+    snapshot_release(server->snapshot);
+}
+
+/* Descriptors for all connections that are allowed, as far as the hard limit goes. */
+static void raise_descriptors(const struct config_server *config, size_t workers)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config->limits.max_connections + CENSUS_REFUSING_MAX + DESCRIPTORS_BESIDE + 8 * workers;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
+        log_message(LOG_LEVEL_WARNING,
+                    "max_connections = %" PRIu32
+                    " needs %ju file descriptors, but only %ju are allowed (RLIMIT_NOFILE)",
+                    config->limits.max_connections, (uintmax_t)wanted, (uintmax_t)limit.rlim_cur);
+    }
+}
+
+static int fail(const char *what, int r)
+{
+    log_message(LOG_LEVEL_ERROR, "%s: %s", what, strerror(-r));
+    return snapshot_exit_code(r, EX_UNAVAILABLE);
+}
+
+static int listen_somewhere(struct server *server)
+{
+    const struct snapshot *snapshot = server->snapshot;
+    struct error_text error;
+    size_t inherited = 0;
+    int r = gate_new(main_loop(server), on_arrived, server, &server->gate);
+
+    if (r != 0) {
+        return fail("can't listen", r);
+    }
+    r = gate_adopt(server->gate, &inherited, &error);
+    if (r == 0 && inherited > 0) {
+        log_message(LOG_LEVEL_NOTICE, "%zu sockets were passed in by systemd: bind is not used", inherited);
+    } else if (r == 0) {
+        r = gate_set(server->gate, snapshot->binds, snapshot->bind_count, &error);
+    }
+    if (r != 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        return snapshot_exit_code(r, EX_UNAVAILABLE);
+    }
+    return EX_OK;
+}
+
+static int start(struct server *server)
+{
+    struct error_text error;
+    bool inherits = sd_listen_fds(0) > 0;
+    int exit_code = EX_OK;
+    int r = snapshot_load(server->path, !inherits, &server->snapshot, &exit_code, &error);
+
+    if (r != 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        return exit_code;
+    }
+    log_set_level(server->snapshot->config->log_level);
+    log_message(LOG_LEVEL_INFO, "etcp-server %s", etcp_version());
+    log_key(server->snapshot);
+    log_warnings(server->snapshot);
+    r = census_new(&server->census);
+    if (r == 0) {
+        r = make_workers(server);
+    }
+    if (r == 0) {
+        raise_descriptors(server->snapshot->config, server->count);
+        r = add_events(server);
+    }
+    if (r != 0) {
+        return fail("can't start", r);
+    }
+    exit_code = listen_somewhere(server);
+    if (exit_code != EX_OK) {
+        return exit_code;
+    }
+    r = start_workers(server);
+    return r == 0 ? EX_OK : fail("can't start", r);
+}
+
+int server_run(const char *path)
+{
+    struct server server = {.path = path};
+    int exit_code = EX_OK;
+
+    server.freed = (struct loop_letter){.fn = on_freed, .arg = &server};
+    exit_code = start(&server);
+    if (exit_code == EX_OK) {
+        int r = 0;
+
+        server.phase = SERVER_SERVING;
+        (void)sd_notify(0, "READY=1\nSTATUS=0 connections, 0 handshakes under way");
+        r = loop_run(main_loop(&server));
+        if (r != 0) {
+            /* Connections can't be ended without the loop. */
+            exit(fail("event loop", r));
+        }
+    }
+    join_workers(&server);
+    if (exit_code == EX_OK) {
+        log_message(LOG_LEVEL_NOTICE, "stopped");
+    }
+    clean_up(&server);
+    return exit_code;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a stream is handed to. A service type is a table of functions in a file of its own (service_echo.c); a session asks here
+ * for the type of a configured service and passes on what happens. Who may use which service is the session's business. */
+#ifndef SERVER_SERVICE_H
+#define SERVER_SERVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <etcp/etcp.h>
+
+#include "config/server.h"
+
+struct link;
+struct service_stream;
+
+/* All functions are called from the link's handlers; each but `open` may end with service_close(). */
+struct service_type {
+    size_t size; /* of the type's own struct, which begins with a struct service_stream; it starts as zeros */
+    /* A stream (classic: a connection) was given to it. Returns 0, or why not: an enum etcp_code. */
+    int (*open)(struct service_stream *stream);
+    /* The event's data, as it lies there. The type tells etcp_stream_consume() what it has taken on. */
+    void (*data)(struct service_stream *stream, uint8_t *data, size_t len);
+    /* A classic message, as it lies there. */
+    void (*message)(struct service_stream *stream, uint8_t *data, size_t len);
+    /* The peer sends no more. */
+    void (*peer_closed)(struct service_stream *stream);
+    /* Credit has come, or the socket takes output again. */
+    void (*writable)(struct service_stream *stream);
+    /* Frees what the type holds, not the struct. */
+    void (*release)(struct service_stream *stream);
+};
+
+/* The streams of one connection. Zeros are none. */
+struct service_streams {
+    struct service_stream *first;
+};
+
+struct service_stream {
+    const struct service_type *type;
+    const struct config_service *config; /* of the snapshot that its worker works by */
+    struct link *link;
+    struct etcp_stream *stream; /* NULL: the classic connection itself */
+    struct service_streams *owner;
+    struct service_stream *next, *previous;
+};
+
+/* Opens a service on a stream, which it takes (classic: NULL); the stream's user pointer leads to the result.
+ * Returns 0 and in *ret_stream what belongs to the owner, or an enum etcp_code, and nothing was taken. */
+int service_open(struct service_streams *owner, const struct config_service *config, struct link *link,
+                 struct etcp_stream *stream, struct service_stream **ret_stream);
+
+/* Gives the stream back, with `code` and `reason` as in etcp_stream_fail() if it has not ended. */
+void service_close(struct service_stream *stream, enum etcp_code code, const char *reason);
+
+/* Echo: sends back what comes, in place where that is possible. */
+extern const struct service_type service_echo;
+
+#endif
