@@ -8,14 +8,13 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/log.h"
 #include "config/value.h"
 
 static int fail(struct error_text *ret_error, const char *text, const char *expected)
 {
     char shown[128];
 
-    (void)log_escape(text, strlen(text), shown, sizeof shown);
+    value_show(text, strlen(text), shown, sizeof shown);
     return error_set(ret_error, -EINVAL, "bad address \"%s\": expected %s", shown, expected);
 }
 

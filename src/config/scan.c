@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "config/value.h"
 
 enum { STRING_MAX = 131072 }; /* bytes of one string: more than any option takes */
 
@@ -246,7 +246,7 @@ static int at_name(struct scanner *s)
     char shown[64];
     char names[400];
 
-    (void)log_escape(s->word, s->word_len, shown, sizeof shown);
+    value_show(s->word, s->word_len, shown, sizeof shown);
     if (s->word_quoted)
         return fail(s, "\"%s\" in quotes: expected the name of an option or section", shown);
     if (s->word[0] == '/')
@@ -305,7 +305,7 @@ static int on_word(struct scanner *s)
     else if (s->position == AT_VALUE || s->position == AT_LIST)
         r = at_value(s);
     else {
-        (void)log_escape(s->word, s->word_len, shown, sizeof shown);
+        value_show(s->word, s->word_len, shown, sizeof shown);
         r = fail(s, "unexpected \"%s\": expected \"%s\"", shown, s->position == AT_TITLE ? "{" : "=");
     }
     return r < 0 ? r : put_word(s);
@@ -336,9 +336,12 @@ static int on_equal(struct scanner *s)
 
 static int open_section(struct scanner *s)
 {
+    const char *title = s->title ? s->title : s->named_section->name;
     struct scan *scan = s->scan;
     struct scan_section *sections;
+    char shown[80];
 
+    value_show(title, strlen(title), shown, sizeof shown);
     if (s->named_section->title && !s->title)
         return fail(s, "section \"%s\" has no title: expected %s \"NAME\" {", s->named_section->name,
                     s->named_section->name);
@@ -348,8 +351,7 @@ static int open_section(struct scanner *s)
         const struct scan_section *other = &scan->sections[i];
 
         if (other->section == s->named_section && (!s->title || strcmp(other->title, s->title) == 0))
-            return fail(s, "section \"%s\" is given twice: expected it once, see line %u",
-                        s->title ? s->title : s->named_section->name, other->line);
+            return fail(s, "section \"%s\" is given twice: expected it once, see line %u", shown, other->line);
     }
     if (scan->section_count > CONFIG_LIST_MAX)
         return fail(s, "too many sections: expected at most %d", CONFIG_LIST_MAX);

@@ -8,7 +8,6 @@
 #include <etcp/conn.h>
 #include <etcp/key.h>
 
-#include "base/log.h"
 #include "base/name.h"
 #include "config/agent.h"
 #include "config/table.h"
@@ -40,7 +39,7 @@ static int bad(const struct store *s, size_t index, const char *expected)
     const char *text = s->value->texts[index];
 
     option_name(s, name, sizeof name);
-    (void)log_escape(text, strlen(text), shown, sizeof shown);
+    value_show(text, strlen(text), shown, sizeof shown);
     return config_values_fail(s->values, s->value->lines[index], s->error, "bad value \"%s\" for %s: expected %s",
                               shown, name, expected);
 }

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/log.h"
 #include "config/scan.h"
+#include "config/value.h"
 
 /* ---- Memory ------------------------------------------------------------------------------------------------------------ */
 
@@ -170,7 +170,7 @@ static int parse_confuse(cfg_t *cfg, const char *text, const char *name, struct 
     memset(&confuse_report, 0, sizeof confuse_report);
     r = cfg_parse_buf(cfg, text);
     if (confuse_report.line != 0) { /* whatever it returned */
-        (void)log_escape(confuse_report.text, strlen(confuse_report.text), shown, sizeof shown);
+        value_show(confuse_report.text, strlen(confuse_report.text), shown, sizeof shown);
         return error_set(ret_error, -EINVAL,
                          "%s:%u: %s: expected \"option = value\", \"option = {value, value}\" or \"section {\"", name,
                          confuse_report.line, shown);

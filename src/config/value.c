@@ -6,10 +6,25 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
+
 struct unit {
     const char *name;
     uint64_t factor;
 };
+
+void value_show(const char *text, size_t len, char *ret_text, size_t size)
+{
+    static const char *const secrets[] = {"etcp-sec-", "etcp-net-"};
+
+    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+        if (memmem(text, len, secrets[i], strlen(secrets[i]))) {
+            (void)snprintf(ret_text, size, "(a secret)");
+            return;
+        }
+    }
+    (void)log_escape(text, len, ret_text, size);
+}
 
 /* Largest first, for printing. */
 static const struct unit duration_units[] = {{"h", 3600000000}, {"min", 60000000}, {"s", 1000000}, {"ms", 1000}};

@@ -15,6 +15,9 @@ int value_parse_real(const char *text, double *ret_value);     /* digits with at
 int value_parse_duration(const char *text, uint64_t *ret_us);  /* 250ms 10s 5min 1h, and 0 */
 int value_parse_size(const char *text, uint64_t *ret_bytes);   /* 512 64KiB 1MiB */
 
+/* Shows text of a file in a message: escaped, cut to fit, and not at all if it may be a secret key in the wrong place. */
+void value_show(const char *text, size_t len, char *ret_text, size_t size);
+
 enum { VALUE_TEXT_BYTES = 32 };
 
 /* Write a value in its largest unit that keeps it exact. */

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/log.h"
 #include "base/name.h"
 #include "keys/line.h"
 
@@ -57,17 +56,13 @@ static int add_line(struct authorized *list, const char *line, size_t len, const
     size_t name_len;
     size_t key_len = line_split(line, len, &name, &name_len);
     size_t slot;
-    char shown[80];
     int r = etcp_key_parse(line, key_len, ETCP_KEY_PUBLIC, entry->key);
 
     if (r < 0)
         return line_bad_key(file, number, line, key_len, r, ETCP_KEY_PUBLIC, ret_error);
-    if (!name_agent_valid(name, name_len)) {
-        (void)log_escape(name, name_len, shown, sizeof shown);
-        return error_set(ret_error, -EINVAL,
-                         "%s:%u: bad name \"%s\" behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -", file, number,
-                         shown);
-    }
+    if (!name_agent_valid(name, name_len)) /* not shown: it may be a key in the wrong place */
+        return error_set(ret_error, -EINVAL, "%s:%u: %s behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -", file,
+                         number, name_len > 0 ? "bad name" : "no name");
     memcpy(entry->name, name, name_len);
     entry->name[name_len] = '\0';
     entry->line = number;

@@ -1,2 +1,4 @@
 # SPDX-License-Identifier: MIT
+etcp_test(config-value SOURCES test_config_value.c LIBS etcp_config etcp)
 etcp_test(config-server SOURCES test_config_server.c LIBS etcp_config etcp)
+etcp_test(config-agent SOURCES test_config_agent.c LIBS etcp_config etcp)

@@ -405,9 +405,7 @@ static void services_are_judged(void)
         {"service \"pg\" {\n type = \"forward\"\n to = \"127.0.0.1:5432\"\n}",
          "server.conf:3: option \"to\": forward services are not in this version: expected type = \"echo\""},
         {"service \"pg\" { type = \"forward\" allow = {\"*\"} }",
-         "server.conf:1: type = \"forward\": forward services are not in this version: expected type = \"echo\""
-         "type \"echo\" only"
-         "type \"echo\" only"},
+         "server.conf:1: type = \"forward\": forward services are not in this version: expected type = \"echo\""},
         {"\nservice \"pg\" {\n proxy_protocol = \"off\"\n}",
          "server.conf:3: option \"proxy_protocol\": forward services are not in this version: expected type = "
          "\"echo\""},
