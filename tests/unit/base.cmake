@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+etcp_test(log SOURCES test_log.c LIBS etcp_base)
