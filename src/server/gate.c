@@ -23,7 +23,7 @@ static const struct timeval retry_after = {.tv_sec = 1};
 enum gate_state {
     GATE_OPEN,
     GATE_PAUSED,
-    GATE_TRYING, /* watched again; the first connection accepted shows that it goes on */
+    GATE_TRYING, /* watched again; it goes on once all that waited have been accepted */
 };
 
 struct gate {
@@ -74,6 +74,10 @@ static bool accept_failed(struct gate *gate, int error)
 {
     switch (error) {
     case EAGAIN:
+        if (atomic_load(&gate->state) == GATE_TRYING) {
+            set_state(gate, GATE_OPEN);
+            log_message(LOG_LEVEL_NOTICE, "accept resumed");
+        }
         return false;
     case EINTR:
     case ECONNABORTED:
@@ -111,10 +115,6 @@ static void on_readable(int fd, short what, void *arg)
                 return;
             }
             continue;
-        }
-        if (atomic_load(&gate->state) == GATE_TRYING) {
-            set_state(gate, GATE_OPEN);
-            log_message(LOG_LEVEL_NOTICE, "accept resumed");
         }
         gate->arrived(accepted, gate->user);
     }
@@ -321,6 +321,7 @@ static void put_back(struct gate *gate, struct listener *removed)
 int gate_set(struct gate *gate, const struct address *addresses, size_t count, struct error_text *ret_error)
 {
     struct listener *fresh = NULL, *removed = NULL;
+    struct listener **end = &fresh;
     int r = 0;
 
     if (gate->inherited) {
@@ -334,8 +335,8 @@ int gate_set(struct gate *gate, const struct address *addresses, size_t count, s
         }
         r = open_missing(gate, &addresses[i], addresses, count, &removed, &listener, ret_error);
         if (r == 0) {
-            listener->next = fresh;
-            fresh = listener;
+            *end = listener;
+            end = &listener->next;
         }
     }
     if (r == 0) {

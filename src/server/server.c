@@ -694,6 +694,7 @@ static int start(struct server *server)
 int server_run(const char *path)
 {
     struct server server = {.path = path};
+    sigset_t signals;
     int exit_code = EX_OK;
 
     server.freed = (struct loop_letter){.fn = on_freed, .arg = &server};
@@ -709,6 +710,12 @@ int server_run(const char *path)
             exit(fail("event loop", r));
         }
     }
+    /* One more signal would now meet no handler and kill what is ending well. */
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     join_workers(&server);
     if (exit_code == EX_OK) {
         log_message(LOG_LEVEL_NOTICE, "stopped");

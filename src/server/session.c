@@ -454,19 +454,20 @@ void session_reload(struct session *session, const struct snapshot *old)
     if (session->state != SESSION_UP) {
         return;
     }
-    for (struct service_stream *stream = session->streams.first; stream != NULL; stream = next) {
-        next = stream->next;
-        if (!still_allowed(session, stream)) {
-            service_close(stream, ETCP_CODE_UNAUTHORIZED, "this agent may no longer use the service");
-        }
-    }
     if (key != NULL) {
         stays = snapshot_welcomes(snapshot, session->agent);
     } else {
-        stays = snapshot->config->classic && session->streams.first != NULL;
+        stays = snapshot->config->classic && session->streams.first != NULL &&
+                still_allowed(session, session->streams.first);
     }
     if (!stays) {
-        withdraw(session, before);
+        withdraw(session, before); /* first, so that the streams below have ended and are not answered one by one */
+    }
+    for (struct service_stream *stream = session->streams.first; stream != NULL; stream = next) {
+        next = stream->next;
+        if (!stays || !still_allowed(session, stream)) {
+            service_close(stream, ETCP_CODE_UNAUTHORIZED, "this agent may no longer use the service");
+        }
     }
     link_flush(session->link);
 }
