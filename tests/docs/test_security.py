@@ -77,8 +77,8 @@ def test_pinned_key_stops_him_before_the_agent_says_who_it_is(etcp):
 
 def test_remembered_key_stops_him_too(etcp):
     middle = etcp.listener(etcp_peer.new_secret())
-    etcp.state.joinpath("etcp").mkdir(mode=0o700)
-    known = etcp.state / "etcp" / "known_servers"
-    known.write_text("127.0.0.1:%d %s\n" % (middle.port, etcp_peer.key_text("pub", etcp.server_public)))
+    known = etcp.state / "known_servers"
+    known.write_text("%s 127.0.0.1:%d\n" % (etcp_peer.key_text("pub", etcp.server_public), middle.port))
     known.chmod(0o600)
-    refuses(etcp, etcp.agent(middle.port, server_key=None), middle)
+    agent = etcp.agent(middle.port, server_key=None, options={"env": {"STATE_DIRECTORY": str(etcp.state)}})
+    refuses(etcp, agent, middle)
