@@ -82,6 +82,15 @@ int etcp_key_kind_of(const char *text, size_t len)
     return 0;
 }
 
+/* Whether all characters are ASCII, in constant time: sodium_base642bin() takes those from 0x80 for '_'. */
+static bool is_ascii(const char *text, size_t len)
+{
+    uint8_t all = 0;
+    for (size_t i = 0; i < len; i++)
+        all |= (uint8_t)text[i];
+    return all < 0x80;
+}
+
 int etcp_key_parse(const char *text, size_t len, enum etcp_key_kind kind, uint8_t ret_key[static ETCP_KEY_BYTES])
 {
     uint8_t coded[CODED_BYTES], sum[CHECKSUM_BYTES];
@@ -95,7 +104,8 @@ int etcp_key_parse(const char *text, size_t len, enum etcp_key_kind kind, uint8_
         rc = ETCP_EKEYKIND;
     else if (len != ETCP_KEY_TEXT_LENGTH)
         rc = ETCP_EKEYLENGTH;
-    else if (sodium_base642bin(coded, sizeof coded, text + PREFIX_LENGTH, CODED_LENGTH, NULL, &coded_len, &end,
+    else if (!is_ascii(text, len) ||
+             sodium_base642bin(coded, sizeof coded, text + PREFIX_LENGTH, CODED_LENGTH, NULL, &coded_len, &end,
                                sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
              end != text + len || coded_len != sizeof coded)
         rc = ETCP_EKEYALPHABET;
