@@ -385,6 +385,7 @@ void end_pump(struct end *e)
     while (again) {
         size_t used = 0, offered = e->in.len;
 
+        events(e);
         if (offered > 0 && (etcp_conn_wants_input(e->conn) || etcp_conn_closing(e->conn))) {
             /* A block of exactly this size, so that a sanitizer sees a read behind it; the one before is gone. */
             uint8_t *lent = malloc(offered);

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: MIT
+foreach(module secret bytes aead record frame stream noise handshake classic key outbox conn)
+  etcp_test(unit-${module} SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_${module}.c LIBS etcp_testcore LABELS unit)
+endforeach()
