@@ -153,6 +153,18 @@ static bool add_events(struct agent *agent)
     return true;
 }
 
+/* Signals that come before the loop is there to take them wait for it. */
+static void hold_signals(int how)
+{
+    sigset_t signals;
+
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGHUP);
+    (void)sigprocmask(how, &signals, NULL);
+}
+
 /* Takes the setup. Returns the code to exit with. */
 static int run(const char *config, struct setup *setup)
 {
@@ -170,6 +182,7 @@ static int run(const char *config, struct setup *setup)
     if (result < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-result));
     } else {
+        hold_signals(SIG_UNBLOCK);
         tell_systemd("READY=1");
         result = loop_run(agent.loop);
         if (result < 0) {
@@ -231,6 +244,7 @@ int main(int argc, char **argv)
         return check_config(&cli);
     }
     (void)signal(SIGPIPE, SIG_IGN);
+    hold_signals(SIG_BLOCK);
     result = setup_load(cli.config, &setup, &config_bad, &error);
     if (result < 0) {
         log_message(LOG_LEVEL_ERROR, "%s", error.text);

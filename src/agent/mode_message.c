@@ -36,7 +36,8 @@ struct message {
     struct link *link;          /* NULL without a connection */
     struct etcp_stream *stream; /* NULL in the classic suite, and when it is over */
     uint32_t confirmed;         /* messages echoed and reported */
-    size_t sent, echoed;        /* bytes of the current message, on this connection */
+    bool under_way;             /* there is a current message: begun, not confirmed */
+    size_t sent, echoed;        /* bytes of it, on this connection */
     bool over;                  /* the owner was told that it is over, with this connection or for good */
     bool draining;              /* the server is shutting down: nothing new on this connection */
     const struct mode_owner *owner;
@@ -130,7 +131,7 @@ static void send_rest(struct message *message)
     const size_t left = message->values.len - message->sent;
     const uint8_t *rest = (const uint8_t *)message->values.text + message->sent;
 
-    if (left == 0) {
+    if (!message->under_way || left == 0) {
         return;
     }
     if (message->stream != NULL) {
@@ -144,6 +145,7 @@ static void send_rest(struct message *message)
 
 static void start_message(struct message *message)
 {
+    message->under_way = true;
     message->sent = message->echoed = 0;
     log_message(LOG_LEVEL_DEBUG, "sending message %u of %u, %zu bytes", message->confirmed + 1, message->values.count,
                 message->values.len);
@@ -178,6 +180,7 @@ static void confirm(struct message *message)
         return;
     }
     message->confirmed++;
+    message->under_way = false;
     message->sent = message->echoed = 0;
     log_message(LOG_LEVEL_DEBUG, "echo %u of %u confirmed", message->confirmed, message->values.count);
     if (message->confirmed >= message->values.count) {
@@ -248,7 +251,6 @@ static void up(struct mode *mode, struct link *link)
 
     message->link = link;
     message->over = message->draining = false;
-    message->sent = message->echoed = 0;
     if (message->confirmed >= message->values.count) {
         end_of_messages(message);
         return;
@@ -320,6 +322,7 @@ static void down(struct mode *mode)
 
     message->link = NULL;
     message->stream = NULL;
+    message->under_way = false;
     message->sent = message->echoed = 0;
 }
 
