@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: MIT
 etcp_test(log SOURCES test_log.c LIBS etcp_base)
+etcp_test(file SOURCES test_file.c LIBS etcp_base)
