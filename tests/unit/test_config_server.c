@@ -426,6 +426,10 @@ static void services_are_judged(void)
         {"service \"x\" { type = \"echo\"\n allow = {\"web1\",\n\"\"} }",
          "server.conf:3: bad value \"\" for service.allow: expected \"*\", or an agent's name: 1 to 64 of a-z A-Z 0-9 "
          ". _ -"},
+        {"service \"x\" { type = \"echo\" allow = {\"etcp-sec-jH2C\"} }",
+         "server.conf:1: bad value \"(a secret)\" for service.allow: expected \"*\", or an agent's name: 1 to 64 of "
+         "a-z "
+         "A-Z 0-9 . _ -"},
         {"service \"x\" { type = \"echo\" allow = {\"web*\"} }",
          "server.conf:1: bad value \"web*\" for service.allow: expected \"*\", or an agent's name: 1 to 64 of a-z A-Z "
          "0-9 . _ -"},
