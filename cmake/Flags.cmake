@@ -4,6 +4,10 @@ option(ETCP_WERROR "Treat warnings as errors" ON)
 set(ETCP_SANITIZE "" CACHE STRING "Sanitizers for -fsanitize=, for example address,undefined")
 option(ETCP_FUZZ "Build the fuzz targets with libFuzzer (clang)" OFF)
 
+# Else CMAKE_POSITION_INDEPENDENT_CODE compiles programs as such and leaves linking to the compiler's default.
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES C)
+
 add_library(etcp_flags INTERFACE)
 target_compile_definitions(etcp_flags INTERFACE _GNU_SOURCE)
 target_compile_options(etcp_flags INTERFACE
