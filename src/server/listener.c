@@ -93,7 +93,7 @@ static int fail(struct error_text *ret_error, const struct address *address, int
 
     address_format(address, text);
     if (r == -EADDRINUSE) {
-        return error_set(ret_error, r, "can't listen on %s: another program listens there already", text);
+        return error_set(ret_error, r, "can't listen on %s: the address is in use by another program", text);
     }
     return error_set(ret_error, r, "can't listen on %s: %s", text, strerror(-r));
 }

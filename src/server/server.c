@@ -621,9 +621,7 @@ static void raise_descriptors(const struct config_server *config, size_t workers
     }
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
-        log_message(LOG_LEVEL_WARNING,
-                    "max_connections = %" PRIu32
-                    " needs %ju file descriptors, but only %ju are allowed (RLIMIT_NOFILE)",
+        log_message(LOG_LEVEL_WARNING, "max_connections = %" PRIu32 " needs RLIMIT_NOFILE = %ju, but it is %ju",
                     config->limits.max_connections, (uintmax_t)wanted, (uintmax_t)limit.rlim_cur);
     }
 }

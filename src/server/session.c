@@ -109,8 +109,8 @@ static void log_rejected(const struct session *session)
 
     key_text(session, key);
     log_event(LOG_LEVEL_NOTICE, fields, sizeof(fields) / sizeof(fields[0]),
-              "authentication failed: peer=%s key=%s reason=\"the key is not in authorized_agents\"", session->peer,
-              key);
+              "authentication failed: peer=%s key=%s reason=\"unauthorized: the key is not in authorized_agents\"",
+              session->peer, key);
 }
 
 static void let_in(struct session *session)
