@@ -16,8 +16,10 @@
 
 static void make(const char *path, const char *text, mode_t mode)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd;
 
+    (void)unlink(path); /* it may be there, and not ours to write */
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     CHECK(fd >= 0);
     CHECK_INT(write(fd, text, strlen(text)), strlen(text));
     CHECK_INT(fchmod(fd, mode), 0);
