@@ -474,9 +474,9 @@ static void try_address(struct client *client)
         client->suite = client->suite_next; /* the same address once more */
         client->suite_next = 0;
     } else {
-        client->suite =
-            client_suite(client->options.suite, etcp_suite_available(ETCP_SUITE_AES256GCM),
-                         client->options.identity != NULL && etcp_identity_has_network_key(client->options.identity));
+        client->suite = (int)client_suite(client->options.suite, etcp_suite_available(ETCP_SUITE_AES256GCM),
+                                          client->options.identity != NULL &&
+                                              etcp_identity_has_network_key(client->options.identity));
         client->addresses_tried++;
     }
     address = &client->addresses[client->addresses_tried - 1];

@@ -29,6 +29,7 @@ struct check_case {
     }
 #define CHECK_COUNT(array)        (sizeof(array) / sizeof((array)[0]))
 #define CHECK(condition)          check_true((condition), #condition, __FILE__, __LINE__)
+#define CHECK_FAIL(what)          check_true(0, what, __FILE__, __LINE__)
 #define CHECK_INT(got, want)      check_int((long long)(got), (long long)(want), #got, __FILE__, __LINE__)
 #define CHECK_STR(got, want)      check_str((got), (want), #got, __FILE__, __LINE__)
 #define CHECK_MEM(got, want, len) check_mem((got), (want), (len), #got, __FILE__, __LINE__)

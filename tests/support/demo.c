@@ -208,6 +208,6 @@ const struct demo *demo_find(int suite)
             return &demo_sessions[i];
         }
     }
-    CHECK(!"a suite with a demo session");
+    CHECK_FAIL("a suite with a demo session");
     return NULL;
 }

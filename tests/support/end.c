@@ -324,7 +324,7 @@ static void on_event(struct end *e, const struct etcp_event *event)
         note(&e->transcript, "refused %d\n", event->code);
         break;
     default:
-        CHECK(!"an event of enum etcp_event_type");
+        CHECK_FAIL("an event of enum etcp_event_type");
     }
 }
 

@@ -188,7 +188,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     (void)arg;
-    CHECK(!"the case ends in time");
+    CHECK_FAIL("the case ends in time");
 }
 
 static void run(void)
