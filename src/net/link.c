@@ -477,6 +477,7 @@ static bool keep_rest(struct link *link, const uint8_t *in, size_t len)
 static void feed(struct link *link, size_t len)
 {
     uint8_t *in = link->loop->in;
+    uint64_t now = loop_now_us();
     size_t off = 0;
 
     while (link->state == LINK_OPEN && off < len) {
@@ -487,7 +488,7 @@ static void feed(struct link *link, size_t len)
         if (link->foreign) {
             write_batch(link);
         }
-        r = etcp_conn_feed(link->conn, in + off, len - off, loop_now_us(), &used);
+        r = etcp_conn_feed(link->conn, in + off, len - off, now, &used);
         off += used;
         if (r != 0) {
             fail_conn(link, r, false);
