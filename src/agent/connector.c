@@ -104,9 +104,9 @@ static void wait(struct connector *connector, const struct backoff_outcome *outc
         finish(connector);
         return;
     }
-    log_message(LOG_LEVEL_INFO, "retrying in %.1f s: %s", (double)delay_us / 1e6, cause);
+    log_message(LOG_LEVEL_INFO, "retrying in %.2f s: %s", (double)delay_us / 1e6, cause);
     enter(connector, STATE_WAITING);
-    status(connector, "Waiting %.1f s before the next attempt: %s", (double)delay_us / 1e6, cause);
+    status(connector, "Waiting %.2f s before the next attempt: %s", (double)delay_us / 1e6, cause);
     timeout = (struct timeval){.tv_sec = (time_t)(delay_us / 1000000), .tv_usec = (suseconds_t)(delay_us % 1000000)};
     if (event_add(connector->timer, &timeout) < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot set a timer: %s", strerror(ENOMEM));
@@ -170,7 +170,7 @@ static void log_disconnected(const struct client *client, const struct client_en
     (void)snprintf(sent, sizeof(sent), "%" PRIu64, end->sent_bytes);
     (void)snprintf(lived, sizeof(lived), "%" PRIu64, end->lived_us);
     log_event(end->well ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, fields, sizeof(fields) / sizeof(fields[0]),
-              "disconnected from %s (%s): %s; %s bytes received, %s sent, %.1f s", client_server_text(client),
+              "disconnected from %s (%s): %s; %s bytes received, %s sent, %.2f s", client_server_text(client),
               client_address_text(client), cause, received, sent, (double)end->lived_us / 1e6);
 }
 
