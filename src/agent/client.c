@@ -261,6 +261,7 @@ static void hear_goodbye(struct client *client, const struct etcp_event *event)
 {
     char reason[ETCP_REASON_MAX + 1] = "";
 
+    client->up_due = false; /* the first record was the last: it never came up */
     (void)log_escape(event->reason, event->reason_len, reason, sizeof(reason));
     set_cause(client, "the server said goodbye: %s%s%s%s", etcp_code_name(event->code), reason[0] != '\0' ? " (" : "",
               reason, reason[0] != '\0' ? ")" : "");

@@ -232,6 +232,9 @@ int remote_explain(const struct remote *remote, const struct client_end *end)
         config_address_format(&remote->server, server);
         tool_complain(remote->command, "%s: %s", server, end->cause);
     }
+    if (end->unauthorized && remote->keys.path == NULL) {
+        tool_complain(remote->command, "the key was made for this call only: use --identity or -c");
+    }
     return end->unauthorized || end->untrusted ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
