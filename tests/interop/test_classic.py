@@ -282,6 +282,7 @@ def test_agent_refuses_what_breaks_the_rules_and_goes_on(etcp):
             assert sock.recv(1) == b"", name
         except ConnectionResetError:
             pass
+        sock.close()
         assert agent.running
     channel = classic_peer.server_handshake(accept(etcp, listener))
     assert channel.receive() == HELLO.encode()

@@ -202,6 +202,25 @@ class Program:
                 assert spelling not in text, "%s: %s in\n%s" % (self.log.name, name, text)
 
 
+class Listener(etcp_peer.Listener):
+    """The tests' own server; waiting for a connection ends early when nobody is left who could make it."""
+
+    def __init__(self, bench, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.bench = bench
+
+    def accept_wire(self, timeout=None):
+        deadline = time.monotonic() + (timeout or self.timeout)
+        while True:
+            programs = list(self.bench.programs)
+            done = programs and not any(program.running for program in programs)
+            try:
+                return super().accept_wire(0.1)
+            except TimeoutError:
+                assert not done, "nobody will connect:\n" + programs[-1].log.text
+                assert time.monotonic() < deadline, "no connection in time:\n" + programs[-1].log.text
+
+
 class Server(Program):
     """etcp-server; its first address is `address`."""
 
@@ -334,7 +353,7 @@ class Bench:
 
     def listener(self, secret=None, **options):
         """The tests' own server, with the key that agents are told to expect."""
-        return self.keep(etcp_peer.Listener(secret or self.server_secret, **options))
+        return self.keep(Listener(self, secret or self.server_secret, **options))
 
     def keep(self, closable):
         """Closes it when the test is over."""
@@ -363,4 +382,4 @@ def etcp(tmp_path, request):
     finally:
         if failed:
             for program in bench.programs:
-                print("---- %s\n%s" % (program.log.name, program.log.text[-8000:]))
+                print("---- %s\n%s" % (program.log.name, program.log.text[-3000:]))

@@ -26,7 +26,7 @@ class World:
             self.network_key = bench.new_key("net", "network.key")
             top["network_key_file"] = '"%s"' % (bench.path / "network.key")
         self.listener = bench.listener(network_key=self.network_key)
-        self.agent = bench.agent(self.listener.port, suite='"%s"' % NAMES[suite & 0x0F], delay="5ms",
+        self.agent = bench.agent(self.listener.port, suite='"%s"' % NAMES[suite & 0x0F], delay="10ms",
                                  message='count = 2 interval = "1ms"', **top)
 
     def request(self):

@@ -56,7 +56,7 @@ def test_port_in_use(etcp):
         address = "127.0.0.1:%d" % taken.getsockname()[1]
         server = etcp.server_without_waiting(bind='{"%s"}' % address)
         assert server.wait() == EX_UNAVAILABLE
-        assert address in server.log.text and "in use" in server.log.text.lower()
+        assert address in server.log.text and "another program" in server.log.text
 
 
 def test_port_in_use_by_another_server(etcp):
@@ -185,9 +185,9 @@ def test_out_of_file_descriptors(etcp):
     server = etcp.server(options={"files": 40}, limits="max_connections = 1000 " + KEEP)
     established = etcp.connect(server)
     strangers = [etcp.socket(server) for _ in range(60)]
-    server.log.wait(r"(?i)(too many open files|file descriptors)")
+    server.log.wait(r"accept paused")
     established.echo(established.open(), b"still here")
-    assert len(server.log.lines(r"(?i)(too many open files|file descriptors)")) == 1
+    assert len(server.log.lines(r"accept paused")) == 1
     for stranger in strangers:
         stranger.close()
     assert gets_in(etcp, server)

@@ -260,7 +260,9 @@ def hold(connection, stream):
             else:
                 assert got.id == peer.DATA
                 back += len(got.body)
-    connection.heartbeat(skip=())
+    connection.heartbeat(skip=(peer.CREDIT,))
+    while connection.kept:
+        limit = connection.receive_frame().limit
     while sent < limit:
         size = min(32768, limit - sent)
         connection.send_frame(peer.frame(peer.DATA, stream, bytes(size)))

@@ -4,6 +4,7 @@
 import hashlib
 import os
 import re
+import select
 import signal
 import stat
 import subprocess
@@ -12,13 +13,19 @@ import threading
 import pytest
 
 import etcp_peer as peer
-from harness import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_UNAVAILABLE, EX_USAGE, eventually, free_port
+from harness import BIN, EX_CANTCREAT, EX_CONFIG, EX_NOPERM, EX_UNAVAILABLE, EX_USAGE, eventually, free_port
 
 EX_DATAERR, EX_NOINPUT, EX_NOHOST, EX_PROTOCOL = 65, 66, 68, 76
 
 
 def target(server):
     return "127.0.0.1:%d" % server.port
+
+
+def command(etcp, server):
+    """The same as connect(), for a subprocess with a stdout of its own."""
+    return [str(BIN / "etcp"), "connect", "--identity", str(etcp.path / "agent.key"), "--server-key",
+            peer.key_text("pub", etcp.server_public), target(server), "echo"]
 
 
 def connect(etcp, server, service="echo", *options, stdin=subprocess.PIPE, key=None, **more):
@@ -86,7 +93,7 @@ def test_pubkey_refuses(etcp):
         assert run.status != 0 and run.out.text == "" and str(path) in run.log.text and says in run.log.text.lower()
         assert secret[15:40] not in run.log.text
     run = etcp.finished("etcp", "pubkey", etcp.path / "nowhere.key")
-    assert run.status == EX_NOINPUT and "No such file" in run.log.text
+    assert run.status == EX_NOINPUT and "no such file" in run.log.text
 
 
 # ---- check (what it refuses: test_config.py, test_keys.py)
@@ -324,42 +331,19 @@ def test_large_transfer_by_files(etcp):
     source, sink = etcp.path / "source", etcp.path / "sink"
     source.write_bytes(os.urandom(SIZE))
     server = etcp.server(log_level='"info"')
-    with source.open("rb") as stdin:
-        run = connect(etcp, server, stdin=stdin)
-        assert run.wait(60) == 0
-    sink.write_bytes(run.out.data)
-    assert sink.read_bytes() == source.read_bytes()
-
-
-def test_a_file_as_output(etcp):
-    source, sink = etcp.path / "source", etcp.path / "sink"
-    source.write_bytes(os.urandom(3 << 20))
-    server = etcp.server(log_level='"info"')
-    command = [str(peer_bin()), "connect", "--identity", str(etcp.path / "agent.key"), "--server-key",
-               peer.key_text("pub", etcp.server_public), target(server), "echo"]
     with source.open("rb") as stdin, sink.open("wb") as stdout:
-        run = subprocess.run(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=60, check=False)
+        run = subprocess.run(command(etcp, server), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=60, check=False)
     assert run.returncode == 0, run.stderr
     assert sink.read_bytes() == source.read_bytes()
-
-
-def peer_bin():
-    from harness import BIN
-
-    return BIN / "etcp"
 
 
 def test_a_slow_reader_stops_the_sender(etcp):
     """Nobody takes the tool's output: it must not take its input without end either; then everything arrives."""
     server = etcp.server(log_level='"info"')
-    command = [str(peer_bin()), "connect", "--identity", str(etcp.path / "agent.key"), "--server-key",
-               peer.key_text("pub", etcp.server_public), target(server), "echo"]
     data = os.urandom(SIZE)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+    with subprocess.Popen(command(etcp, server), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
         taken = 0
         os.set_blocking(process.stdin.fileno(), False)
-        import select
-
         while select.select([], [process.stdin], [], 1.0)[1] and taken < len(data):
             taken += os.write(process.stdin.fileno(), data[taken : taken + 65536])
         assert taken < SIZE, "12 MiB were taken although nothing was read"
@@ -382,12 +366,17 @@ def test_a_slow_reader_stops_the_sender(etcp):
 
 
 def test_a_reader_that_goes_away(etcp):
-    run = connect(etcp, etcp.server(log_level='"info"'))
-    run.write(b"x" * 100)
-    run.out.wait_bytes(100)
-    os.close(os.dup(run.process.stdout.fileno()))
-    run.signal(signal.SIGTERM)
-    run.wait()
+    """The end of the pipe that took the output is gone: the tool ends, and tells the server."""
+    listener = etcp.listener()
+    with subprocess.Popen(command(etcp, listener), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        connection = etcp.keep(listener.accept())
+        stream = connection.expect(peer.OPEN).stream
+        process.stdout.close()
+        connection.send_frame(peer.frame(peer.DATA, stream, b"nobody takes this"))
+        frames, how = connection.frames_to_end()
+        connection.close()
+        assert frames[-1].id in (peer.GOODBYE, peer.ERROR) and how == "fin"
+        assert process.wait(20) != 0
 
 
 def test_a_signal_ends_it_with_goodbye(etcp):
