@@ -2,6 +2,8 @@
  *
  * Both configuration files from text: what parses can be dumped, and the dump parses to the same. Errors are one line with
  * the file's name. The first byte chooses the file. */
+#include <etcp/etcp.h>
+
 #include "check.h"
 #include "config/agent.h"
 #include "config/server.h"

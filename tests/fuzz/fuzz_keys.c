@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <etcp/etcp.h>
+
 #include "check.h"
 #include "fuzz.h"
 #include "keys/authorized.h"

@@ -74,7 +74,7 @@ static void hear(struct talk *talk)
     case FRAME_STREAM_CREDIT:
         break;
     default:
-        CHECK(!"a frame of version 1");
+        CHECK_FAIL("a frame of version 1");
     }
 }
 
