@@ -169,7 +169,8 @@ def check_links(root, pages):
 
 
 def all_pages(root):
-    return sorted(p for p in root.rglob("*.md") if p.relative_to(root).parts[0] not in ("build", ".git"))
+    rooms = [entry for entry in root.iterdir() if entry.is_dir() and entry.name not in ("build", ".git")]
+    return sorted([*root.glob("*.md"), *(page for room in rooms for page in room.rglob("*.md"))])
 
 
 def check_man(root):
