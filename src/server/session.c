@@ -262,7 +262,10 @@ static void on_writable(struct link *link, void *user)
     struct session *session = user;
     struct service_stream *next = NULL;
 
-    for (struct service_stream *stream = session->streams.first; stream != NULL && link_has_room(link); stream = next) {
+    (void)link;
+    /* Each has its turn even when the first has filled the socket again: it is by asking in vain that the others make sure of
+     * being told next time. */
+    for (struct service_stream *stream = session->streams.first; stream != NULL; stream = next) {
         next = stream->next; /* the stream may be gone afterwards */
         stream->type->writable(stream);
     }
