@@ -589,6 +589,7 @@ static void clean_up(struct server *server)
 {
     if (server->loading != NULL) {
         (void)pthread_join(server->loading->thread, NULL);
+        (void)loop_unpost(main_loop(server), &server->loading->done);
         snapshot_release(server->loading->snapshot);
         free(server->loading);
     }

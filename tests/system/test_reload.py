@@ -188,6 +188,15 @@ def test_many_reloads_in_a_row(world):
     connection.echo(stream, b"end")
 
 
+def test_an_end_in_the_middle_of_a_reload(world):
+    for number in range(10):
+        server = world.server(workers=1 + number % 2)
+        for _ in range(1 + number % 3):
+            server.signal(signal.SIGHUP)
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+
+
 # ---- Reload of the agent
 
 
