@@ -229,6 +229,9 @@ int main(int argc, char **argv)
     bool config_bad;
     int code, result;
 
+    if (!cli_hold_standard_descriptors()) {
+        return EX_OSERR;
+    }
     if (log_open() < 0) {
         log_message(LOG_LEVEL_WARNING, "ETCP_LOG: expected error, warning, notice, info or debug; ignored");
     }

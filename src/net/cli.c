@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/cli.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include <etcp/etcp.h>
 #include <event2/event.h>
@@ -44,6 +46,19 @@ void cli_print_version(const char *name, FILE *out)
                   "chacha20poly1305: yes%s\n",
                   name, ETCP_VERSION, etcp_version(), sodium_version_string(), event_get_version(),
                   aes ? "yes (default)" : "no (this processor can't run it)", aes ? "" : " (default)");
+}
+
+bool cli_hold_standard_descriptors(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return fd >= 0;
 }
 
 static int usage(const struct cli_program *program)

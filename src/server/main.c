@@ -45,6 +45,9 @@ int main(int argc, char **argv)
     struct cli cli;
     int code = CLI_GO_ON;
 
+    if (!cli_hold_standard_descriptors()) {
+        return EX_OSERR;
+    }
     if (log_open() != 0) {
         log_message(LOG_LEVEL_WARNING, "ETCP_LOG: expected error, warning, notice, info or debug; ignored");
     }

@@ -2,14 +2,12 @@
  *
  * etcp: one tool, a table of subcommands. See etcp(1). */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include <etcp/etcp.h>
 
@@ -115,23 +113,9 @@ int tool_exit_code(int error)
     }
 }
 
-/* A file or socket that is opened later must not become standard output by its number. */
-static bool have_standard_descriptors(void)
-{
-    int fd;
-
-    do {
-        fd = open("/dev/null", O_RDWR);
-    } while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return fd >= 0;
-}
-
 int main(int argc, char **argv)
 {
-    if (!have_standard_descriptors()) {
+    if (!cli_hold_standard_descriptors()) {
         return EX_OSERR;
     }
     if (log_open() < 0) {

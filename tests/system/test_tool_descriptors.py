@@ -241,3 +241,13 @@ def test_no_standard_descriptors_at_all(world):
     connection.frames_to_end()
     connection.close()
     finish(process)
+
+
+def test_the_agent_without_standard_output(world):
+    """What it prints must not end up in the socket that would have got the number."""
+    config = world.etcp.write("agent.conf", world.etcp.agent_text(world.listener.port, message='count = 2 interval = "1ms"'))
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&-', "sh", str(BIN / "etcp-agent"), "-c", str(config)],
+                               stderr=subprocess.PIPE)
+    world.etcp.opened.callback(world.end, process)
+    assert world.echo() == b"Hello from client!" * 2
+    finish(process)
