@@ -342,6 +342,22 @@ static void log_key(const struct snapshot *snapshot)
                 snapshot->identity.created ? "made a new identity," : "identity", snapshot->identity.path, text);
 }
 
+/* Descriptors for all connections that are allowed, as far as the hard limit goes. */
+static void raise_descriptors(const struct config_server *config, size_t workers)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config->limits.max_connections + CENSUS_REFUSING_MAX + DESCRIPTORS_BESIDE + 8 * workers;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
+        log_message(LOG_LEVEL_WARNING, "max_connections = %" PRIu32 " needs RLIMIT_NOFILE = %ju, but it is %ju",
+                    config->limits.max_connections, (uintmax_t)wanted, (uintmax_t)limit.rlim_cur);
+    }
+}
+
 /* Takes the snapshot on success. */
 static int apply(struct server *server, struct snapshot *snapshot, struct error_text *ret_error)
 {
@@ -361,6 +377,7 @@ static int apply(struct server *server, struct snapshot *snapshot, struct error_
         log_message(LOG_LEVEL_NOTICE, "another number of workers takes effect at the next start");
     }
     log_set_level(snapshot->config->log_level);
+    raise_descriptors(snapshot->config, server->count);
     snapshot_release(server->snapshot);
     server->snapshot = snapshot;
     return 0;
@@ -609,22 +626,6 @@ static void clean_up(struct server *server)
     free(server->posts);
     census_free(server->census);
     snapshot_release(server->snapshot);
-}
-
-/* Descriptors for all connections that are allowed, as far as the hard limit goes. */
-static void raise_descriptors(const struct config_server *config, size_t workers)
-{
-    struct rlimit limit;
-    rlim_t wanted = (rlim_t)config->limits.max_connections + CENSUS_REFUSING_MAX + DESCRIPTORS_BESIDE + 8 * workers;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
-        return;
-    }
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
-        log_message(LOG_LEVEL_WARNING, "max_connections = %" PRIu32 " needs RLIMIT_NOFILE = %ju, but it is %ju",
-                    config->limits.max_connections, (uintmax_t)wanted, (uintmax_t)limit.rlim_cur);
-    }
 }
 
 static int fail(const char *what, int r)
