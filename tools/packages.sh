@@ -3,7 +3,7 @@
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libsodium-dev libevent-dev libconfuse-dev libsystemd-dev)
 test_packages=(g++ libjansson-dev python3 python3-pytest python3-cryptography gdb valgrind mandoc procps openssl
-	clang libclang-rt-dev llvm binutils)
+	clang libclang-rt-dev llvm binutils systemd)
 
 # packages_missing NAME...: those that are not installed, one a line. A package that another provides counts as it.
 packages_missing() {

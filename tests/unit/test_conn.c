@@ -495,7 +495,7 @@ static void stream_open_says_what_it_was_told(void)
 static void stream_seal_is_all_or_nothing(void)
 {
     struct etcp_stream *stream;
-    uint8_t *record = malloc(ETCP_DATA_HEAD + ETCP_DATA_MAX + 1 + ETCP_TAG), untouched[64];
+    uint8_t *record = calloc(1, ETCP_DATA_HEAD + ETCP_DATA_MAX + 1 + ETCP_TAG), untouched[64];
 
     CHECK(record != NULL);
     begin();
