@@ -13,9 +13,9 @@ enum { CACHE_ENTRIES = 256 };
 
 struct aead_cache {
     crypto_aead_aes256gcm_state state[CACHE_ENTRIES];
-    uint32_t owner[CACHE_ENTRIES]; /* serial of the key, 0 for none */
-    uint32_t last_serial;
-    uint8_t pad[60]; /* to a multiple of 64: sodium_malloc() aligns the end, not the start */
+    uint64_t owner[CACHE_ENTRIES]; /* serial of the key, 0 for none */
+    uint64_t last_serial;
+    uint8_t pad[56]; /* to a multiple of 64: sodium_malloc() aligns the end, not the start */
 };
 
 static_assert(sizeof(struct aead_cache) % 64 == 0, "the cipher states must stay aligned");
@@ -64,14 +64,12 @@ void aead_cache_free(struct aead_cache *cache)
 
 void aead_key_init(struct aead_key *key, struct aead_cache *cache, enum aead_algorithm algorithm, const uint8_t *bytes)
 {
-    if (++cache->last_serial == 0) /* 0 marks an empty entry */
-        cache->last_serial = 1;
-    *key = (struct aead_key){.bytes = bytes, .serial = cache->last_serial, .algorithm = (uint8_t)algorithm};
+    *key = (struct aead_key){.bytes = bytes, .serial = ++cache->last_serial, .algorithm = (uint8_t)algorithm};
 }
 
 void aead_key_forget(struct aead_key *key, struct aead_cache *cache)
 {
-    uint32_t at = key->serial % CACHE_ENTRIES;
+    size_t at = key->serial % CACHE_ENTRIES;
     if (key->serial == 0 || cache->owner[at] != key->serial)
         return;
     sodium_memzero(&cache->state[at], sizeof cache->state[at]);
@@ -80,7 +78,7 @@ void aead_key_forget(struct aead_key *key, struct aead_cache *cache)
 
 static const crypto_aead_aes256gcm_state *expanded(const struct aead_key *key, struct aead_cache *cache)
 {
-    uint32_t at = key->serial % CACHE_ENTRIES;
+    size_t at = key->serial % CACHE_ENTRIES;
     if (cache->owner[at] != key->serial) {
         crypto_aead_aes256gcm_beforenm(&cache->state[at], key->bytes);
         cache->owner[at] = key->serial;

@@ -48,7 +48,7 @@ void aead_cache_free(struct aead_cache *cache);
 /* A key that many records are sealed or opened with, without associated data. */
 struct aead_key {
     const uint8_t *bytes; /* borrowed: 32 bytes in secret memory that outlive the use */
-    uint32_t serial;      /* its name in the cache, never given twice in a cache's life (modulo 2^32) */
+    uint64_t serial;      /* its name in the cache, never given twice in a cache's life */
     uint8_t algorithm;
 };
 
