@@ -652,8 +652,8 @@ static void conn_free_wipes_its_keys(void)
     etcp_pool_free(s.pool);
 }
 
-/* Two handles of randomness: nothing of one connection opens with the keys of another. */
-static void conn_of_one_session_does_not_understand_another(void)
+/* Nothing of one direction opens with the keys of the other. */
+static void conn_does_not_understand_its_own_direction(void)
 {
     uint8_t record[64], plain[32];
 
@@ -700,7 +700,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(stream_error_is_not_answered),
     CHECK_CASE(conn_can_be_freed_at_every_event),
     CHECK_CASE(conn_free_wipes_its_keys),
-    CHECK_CASE(conn_of_one_session_does_not_understand_another),
+    CHECK_CASE(conn_does_not_understand_its_own_direction),
 };
 
 int main(int argc, char **argv)
