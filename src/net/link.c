@@ -615,12 +615,14 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 
             if (r != 0) {
                 fail_conn(link, r, false);
+                set_state(link, LINK_ENDED); /* its time is over, and there are no last words to linger for */
             }
         }
-        if (now >= link->deadline_us) {
+        if (link->state == LINK_OPEN && now >= link->deadline_us) {
             set_end(link, ETCP_ELOST, false, false, "the peer takes nothing");
             set_state(link, LINK_ENDED);
-        } else if (link->rest != NULL && takes_input(link) && !etcp_conn_closing(link->conn)) {
+        } else if (link->state == LINK_OPEN && link->rest != NULL && takes_input(link) &&
+                   !etcp_conn_closing(link->conn)) {
             feed_rest(link);
         }
     } else if (now >= link->deadline_us) {

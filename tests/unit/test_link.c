@@ -542,6 +542,39 @@ static void a_slow_handshake_times_out(void)
     loop_free(loop);
 }
 
+/* A slot of a handshake is held for the time that the protocol gives, and not for a farewell. */
+static void a_handshake_that_stops_half_way_is_closed_on_time(void)
+{
+    struct side server = {.behaviour = &plain, .end_code = -1};
+    struct etcp_conn *agent = NULL;
+    uint8_t packet[ETCP_DRAIN_MIN];
+    ssize_t n = -1;
+    size_t len;
+    int pair[2];
+
+    CHECK_INT(etcp_init(), 0);
+    CHECK_INT(loop_new(&loop), 0);
+    make_pair(pair);
+    server.loop = loop;
+    CHECK_INT(link_new(loop, pair[1], make_conn(ETCP_SERVER, 0, 500000), &handler, &server, &server.link), 0);
+    agent = make_conn(ETCP_AGENT, ETCP_SUITE_CHACHA20POLY1305, 0);
+    len = etcp_conn_drain(agent, packet, sizeof(packet));
+    CHECK_INT(send(pair[0], packet, len, MSG_NOSIGNAL), len);
+    /* The response is read, and nothing is said any more. */
+    while (n != 0) {
+        CHECK(event_base_loop(loop->base, EVLOOP_ONCE) >= 0);
+        n = recv(pair[0], packet, sizeof(packet), MSG_DONTWAIT);
+        CHECK(n >= 0 || errno == EAGAIN);
+    }
+    CHECK_INT(server.closed, 1);
+    CHECK_INT(server.end.error, ETCP_ETIMEDOUT);
+    CHECK(server.end.sent_bytes > 0);
+    etcp_conn_free(agent);
+    (void)close(pair[0]);
+    side_done(&server);
+    loop_free(loop);
+}
+
 /* An agent without a link, on a non-blocking socket. */
 struct raw_agent {
     int fd;
@@ -788,6 +821,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(a_server_that_is_not_trusted_hears_nothing_more),
     CHECK_CASE(silent_strangers_and_garbage_get_no_byte),
     CHECK_CASE(a_slow_handshake_times_out),
+    CHECK_CASE(a_handshake_that_stops_half_way_is_closed_on_time),
     CHECK_CASE(a_flood_of_answers_stops_reading_and_goes_on),
     CHECK_CASE(last_words_are_not_overtaken_by_a_reset),
     CHECK_CASE(a_peer_that_never_reads_is_left),
