@@ -17,6 +17,10 @@
 #include "net/link.h"
 #include "server/service.h"
 
+/* Lines about coming and going of agents that nobody has listed: whoever reaches the port can make a key, and connect as often as
+ * it likes. Those of listed agents are never suppressed. */
+static struct log_limit unlisted_limit = LOG_LIMIT(100, 200000);
+
 /* Who is only told that it was refused must be quick about it. */
 #define REFUSING_TIMEOUT_US 2000000u
 
@@ -75,6 +79,11 @@ static const char *agent_text(const struct session *session)
     return is_classic(session) ? "(unauthenticated)" : "(unlisted)";
 }
 
+static struct log_limit *limit_of(const struct session *session)
+{
+    return session->agent != NULL ? NULL : &unlisted_limit;
+}
+
 static void key_text(const struct session *session, char ret_text[static ETCP_KEY_TEXT_BYTES])
 {
     const uint8_t *key = etcp_conn_peer_key(link_conn(session->link));
@@ -97,20 +106,21 @@ static void log_connected(const struct session *session)
 
     key_text(session, key);
     (void)snprintf(id, sizeof(id), "%" PRIu64, session->id);
-    log_event(LOG_LEVEL_INFO, fields, sizeof(fields) / sizeof(fields[0]),
-              "connected: peer=%s agent=%s key=%s suite=%s connection=%s", session->peer, agent_text(session), key,
-              suite, id);
+    log_limited(limit_of(session), loop_now_us(), LOG_LEVEL_INFO, fields, sizeof(fields) / sizeof(fields[0]),
+                "connected: peer=%s agent=%s key=%s suite=%s connection=%s", session->peer, agent_text(session), key,
+                suite, id);
 }
 
 static void log_rejected(const struct session *session)
 {
+    static struct log_limit limit = LOG_LIMIT(50, 1000000);
     char key[ETCP_KEY_TEXT_BYTES];
     const struct log_field fields[] = {{"ETCP_PEER", session->peer}, {"ETCP_REASON", "unauthorized"}};
 
     key_text(session, key);
-    log_event(LOG_LEVEL_NOTICE, fields, sizeof(fields) / sizeof(fields[0]),
-              "authentication failed: peer=%s key=%s reason=\"unauthorized: the key is not in authorized_agents\"",
-              session->peer, key);
+    log_limited(&limit, loop_now_us(), LOG_LEVEL_NOTICE, fields, sizeof(fields) / sizeof(fields[0]),
+                "authentication failed: peer=%s key=%s reason=\"unauthorized: the key is not in authorized_agents\"",
+                session->peer, key);
 }
 
 static void let_in(struct session *session)
@@ -305,11 +315,12 @@ static void log_disconnected(const struct session *session, const struct link_en
     (void)snprintf(received, sizeof(received), "%" PRIu64, end->received_bytes);
     (void)snprintf(sent, sizeof(sent), "%" PRIu64, end->sent_bytes);
     (void)snprintf(lived, sizeof(lived), "%" PRIu64, lived_us);
-    log_event(end->error == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_NOTICE, fields, sizeof(fields) / sizeof(fields[0]),
-              "disconnected: peer=%s agent=%s reason=\"%s\" received=%s sent=%s duration=%" PRIu64 ".%03" PRIu64
-              "s connection=%s",
-              session->peer, agent_text(session), reason, received, sent, lived_us / 1000000u, lived_us / 1000u % 1000u,
-              id);
+    log_limited(limit_of(session), loop_now_us(), end->error == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_NOTICE, fields,
+                sizeof(fields) / sizeof(fields[0]),
+                "disconnected: peer=%s agent=%s reason=\"%s\" received=%s sent=%s duration=%" PRIu64 ".%03" PRIu64
+                "s connection=%s",
+                session->peer, agent_text(session), reason, received, sent, lived_us / 1000000u,
+                lived_us / 1000u % 1000u, id);
 }
 
 static void log_handshake_failed(const struct session *session, const struct link_end *end)
