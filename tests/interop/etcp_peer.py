@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """A second implementation of version 1 of the protocol, for tests: agent and server, all suites but classic.
 
-It is made for breaking rules: every packet, record and frame can be built by hand, sealed under any nonce and sent as any
-bytes; it knows every secret of its connections. Blocking sockets, each wait has a deadline. Run it:
+It is made for breaking rules: every packet, record and frame can be built by hand, sealed under any nonce and sent as
+any bytes; it knows every secret of its connections. Blocking sockets, each wait has a deadline. Run it:
 
     etcp_peer.py agent HOST:PORT --key FILE [--network-key FILE] [--suite 1] [--service echo] [--text TEXT] [--count N]
     etcp_peer.py server HOST:PORT --key FILE [--network-key FILE] [--once]
@@ -78,7 +78,7 @@ class Ended(PeerError):
         self.how = how
 
 
-# ---- Keys ------------------------------------------------------------------------------------------------------------
+# ---- Keys
 
 
 def new_secret():
@@ -138,7 +138,7 @@ def load_key(kind, path):
     return parse_key(kind, lines[0])
 
 
-# ---- Noise, revision 34 ---------------------------------------------------------------------------------------------------
+# ---- Noise, revision 34
 
 
 class Aead:
@@ -228,7 +228,8 @@ class SymmetricState:
 
 
 class Handshake:
-    """Noise XX or XXpsk0. Keeps every secret that it computes in `secrets` (name: bytes), so that tests can look for them."""
+    """Noise XX or XXpsk0. Keeps every secret that it computes in `secrets` (name: bytes), so that tests can look for
+    them."""
 
     def __init__(self, initiator, suite, static, ephemeral=None, network_key=None, prologue=None):
         name, aead, psk = SUITES[suite]
@@ -327,7 +328,7 @@ class Handshake:
         return (first, second) if self.initiator else (second, first)
 
 
-# ---- Frames ------------------------------------------------------------------------------------------------------------
+# ---- Frames
 
 
 class Frame:
@@ -405,7 +406,7 @@ def heartbeat_frame(kind, opaque=None):
     return frame(HEARTBEAT, 0, bytes([kind]) + (os.urandom(8) if opaque is None else opaque))
 
 
-# ---- Connections -----------------------------------------------------------------------------------------------------------
+# ---- Connections
 
 
 class Wire:
@@ -608,7 +609,9 @@ class Connection(Wire):
 class AgentHandshake(Wire):
     """The agent's side, step by step."""
 
-    def __init__(self, sock, suite=AES, static=None, network_key=None, ephemeral=None, token=None, timeout=DEFAULT_TIMEOUT):
+    def __init__(
+        self, sock, suite=AES, static=None, network_key=None, ephemeral=None, token=None, timeout=DEFAULT_TIMEOUT
+    ):
         super().__init__(sock, timeout)
         self.suite = suite
         self.static = static or new_secret()
@@ -788,7 +791,7 @@ class EchoServer:
         return None
 
 
-# ---- By hand ------------------------------------------------------------------------------------------------------------
+# ---- By hand
 
 
 def split_address(text):
@@ -818,8 +821,9 @@ def run_agent(options):
 
 
 def run_server(options):
-    listener = Listener(key_or_new("sec", options.key), key_or_new("net", options.network_key),
-                        *split_address(options.address))
+    listener = Listener(
+        key_or_new("sec", options.key), key_or_new("net", options.network_key), *split_address(options.address)
+    )
     print("listening on %s:%d" % listener.address)
     print("server key %s" % key_text("pub", listener.public), flush=True)
     while True:

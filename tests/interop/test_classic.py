@@ -41,8 +41,13 @@ def expect_fin(channel):
 
 @pytest.mark.parametrize("end", ["record", "zero", "fin"])
 def test_five_echoes_and_each_way_to_end(server, end):
-    run = subprocess.run([sys.executable, "-B", SCRIPT, "client", "127.0.0.1:%d" % server.port, "--end", end],
-                         capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    run = subprocess.run(
+        [sys.executable, "-B", SCRIPT, "client", "127.0.0.1:%d" % server.port, "--end", end],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == [HELLO] * 5
 
@@ -222,8 +227,9 @@ def test_agent_sends_five_and_ends_with_an_empty_record(etcp):
 
 
 def test_agent_with_the_script(etcp):
-    script = subprocess.Popen([sys.executable, "-B", SCRIPT, "server", "127.0.0.1:0", "--once"],
-                              stdout=subprocess.PIPE, text=True)
+    script = subprocess.Popen(
+        [sys.executable, "-B", SCRIPT, "server", "127.0.0.1:0", "--once"], stdout=subprocess.PIPE, text=True
+    )
     try:
         port = int(script.stdout.readline().rsplit(":", 1)[1])
         agent = agent_conf(etcp, port, message='count = 5 interval = "10ms"')
@@ -267,7 +273,9 @@ def test_agent_refuses_what_breaks_the_rules_and_goes_on(etcp):
     good = classic_peer.make_response
     cases = {
         "another token": lambda k, t: good(secret, k, t ^ 1, os.urandom(12)),
-        "little-endian token": lambda k, t: good(secret, k, int.from_bytes(t.to_bytes(8, "big"), "little"), os.urandom(12)),
+        "little-endian token": lambda k, t: good(
+            secret, k, int.from_bytes(t.to_bytes(8, "big"), "little"), os.urandom(12)
+        ),
         "packet id": lambda k, t: b"\x03" + good(secret, k, t, os.urandom(12))[1:],
         "bad tag": lambda k, t: good(secret, k, t, os.urandom(12))[:-1] + b"\0",
         "low order": lambda k, t: b"\x02" + bytes(68),

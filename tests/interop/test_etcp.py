@@ -133,8 +133,24 @@ def test_the_server_follows_a_rekey(etcp):
 
 def test_by_hand_both_scripts_talk_to_the_programs(etcp):
     server = etcp.server()
-    run = subprocess.run([sys.executable, "-B", peer.__file__, "agent", "127.0.0.1:%d" % server.port,
-                          "--key", str(etcp.path / "agent.key"), "--suite", "2", "--count", "3"],
-                         capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-B",
+            peer.__file__,
+            "agent",
+            "127.0.0.1:%d" % server.port,
+            "--key",
+            str(etcp.path / "agent.key"),
+            "--suite",
+            "2",
+            "--count",
+            "3",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == ["server " + peer.key_text("pub", etcp.server_public)] + [HELLO] * 3

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The tests' own implementations against the protocol's transcripts, so that what they say of the programs can be believed."""
+"""The tests' own implementations against the protocol's transcripts, so that what they say of the programs can be
+believed."""
 
 import json
 import os
@@ -41,11 +42,20 @@ def pair():
 
 def shakes(session):
     left, right = pair()
-    agent = etcp_peer.AgentHandshake(left, session["suite"], raw(session, "agent_static_secret"),
-                                     raw(session, "network_key"), raw(session, "agent_ephemeral_secret"),
-                                     raw(session, "verify_token"))
-    server = etcp_peer.ServerHandshake(right, raw(session, "server_static_secret"), raw(session, "network_key"),
-                                       raw(session, "server_ephemeral_secret"))
+    agent = etcp_peer.AgentHandshake(
+        left,
+        session["suite"],
+        raw(session, "agent_static_secret"),
+        raw(session, "network_key"),
+        raw(session, "agent_ephemeral_secret"),
+        raw(session, "verify_token"),
+    )
+    server = etcp_peer.ServerHandshake(
+        right,
+        raw(session, "server_static_secret"),
+        raw(session, "network_key"),
+        raw(session, "server_ephemeral_secret"),
+    )
     return agent, server
 
 
@@ -130,8 +140,11 @@ def test_agent_refuses_bad_responses(vector):
                 raise etcp_peer.PeerError("another server key")
 
 
-@pytest.mark.parametrize("vector", handshake_inputs("server", "request") + handshake_inputs("server", "authentication"),
-                         ids=lambda v: v["name"])
+@pytest.mark.parametrize(
+    "vector",
+    handshake_inputs("server", "request") + handshake_inputs("server", "authentication"),
+    ids=lambda v: v["name"],
+)
 def test_server_refuses_bad_packets(vector):
     session = SESSIONS[vector["session"]]
     packets = [bytes.fromhex(packet["bytes"]) for packet in session["packets"]]
@@ -149,7 +162,7 @@ def test_server_refuses_bad_packets(vector):
                 server.read_authentication(bad)
 
 
-# ---- Classic ------------------------------------------------------------------------------------------------------------
+# ---- Classic
 
 
 def classic_session():
@@ -166,7 +179,10 @@ def test_classic_packets_byte_for_byte():
     request, response = (bytes.fromhex(packet["bytes"]) for packet in session["packets"])
     assert classic_peer.make_request(classic_key(session, "agent"), token) == request
     assert struct.pack("<Q", token) == raw(session, "verify_token")
-    assert classic_peer.make_response(classic_key(session, "server"), raw(session, "shared_secret"), token, nonce) == response
+    assert (
+        classic_peer.make_response(classic_key(session, "server"), raw(session, "shared_secret"), token, nonce)
+        == response
+    )
 
 
 def test_classic_conversation_byte_for_byte():
@@ -200,8 +216,11 @@ def test_classic_nonce_wraps_as_a_96_bit_integer():
     assert channel.next_nonce() == bytes(12)
 
 
-@pytest.mark.parametrize("vector", [i for i in VECTORS["inputs"] if i["session"] == "demo-classic" and i["stage"] == "response"],
-                         ids=lambda v: v["name"])
+@pytest.mark.parametrize(
+    "vector",
+    [i for i in VECTORS["inputs"] if i["session"] == "demo-classic" and i["stage"] == "response"],
+    ids=lambda v: v["name"],
+)
 def test_classic_client_refuses_bad_responses(vector):
     session = classic_session()
     ours, theirs = pair()

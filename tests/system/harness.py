@@ -6,6 +6,7 @@ what all of them have in common: no sanitizer report, no crash, no secret in any
 
 import base64
 import contextlib
+import functools
 import os
 import pathlib
 import re
@@ -20,7 +21,9 @@ import pytest
 
 import etcp_peer
 
-BIN = pathlib.Path(os.environ.get("ETCP_BIN", pathlib.Path(__file__).resolve().parents[2] / "build" / "release" / "bin"))
+BIN = pathlib.Path(
+    os.environ.get("ETCP_BIN", pathlib.Path(__file__).resolve().parents[2] / "build" / "release" / "bin")
+)
 TIMEOUT = 20.0  # how long anything may take that should be quick; generous, for sanitizers on a busy machine
 EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE, EX_OSERR, EX_CANTCREAT, EX_NOPERM, EX_CONFIG = 64, 69, 70, 71, 73, 77, 78
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|LeakSanitizer")
@@ -37,9 +40,10 @@ def has_aes():
         return re.search(r"^(flags|Features)\s*:.*\baes\b", file.read(), re.M) is not None
 
 
-def sanitized(program="etcp-server"):
-    """The sanitizer that a program was built with, or None."""
-    data = (BIN / program).read_bytes()
+@functools.cache
+def sanitized():
+    """The sanitizer that the programs were built with, or None."""
+    data = (BIN / "etcp-server").read_bytes()
     for name, symbol in (("address", b"__asan_init"), ("thread", b"__tsan_init")):
         if symbol in data:
             return name
@@ -103,7 +107,12 @@ class Output:
                     return found[count - 1]
                 left = deadline - time.monotonic()
                 assert left > 0 and not self.ended, "%s: %d of %d %r in\n%s" % (
-                    self.name, len(found), count, pattern, self.text)
+                    self.name,
+                    len(found),
+                    count,
+                    pattern,
+                    self.text,
+                )
                 self.changed.wait(left)
 
     def wait_bytes(self, count, timeout=TIMEOUT):
@@ -136,8 +145,15 @@ class Program:
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
         self.process = subprocess.Popen(
-            [str(BIN / name), *map(str, arguments)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment, cwd=cwd or bench.path, preexec_fn=limit_files if files else None, bufsize=0)
+            [str(BIN / name), *map(str, arguments)],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=cwd or bench.path,
+            preexec_fn=limit_files if files else None,
+            bufsize=0,
+        )
         label = "%s[%d]" % (name, self.process.pid)
         self.out = Output(self.process.stdout, label + " stdout")
         self.log = Output(self.process.stderr, label + " stderr")
@@ -197,8 +213,12 @@ class Program:
             text = self.log.text
         assert not SECRET_TEXT.search(text), "%s: a secret key in\n%s" % (self.log.name, text)
         for name, secret in secrets.items():
-            for spelling in (secret.hex(), secret.hex().upper(), base64.b64encode(secret).decode().rstrip("="),
-                             base64.urlsafe_b64encode(secret).decode().rstrip("=")):
+            for spelling in (
+                secret.hex(),
+                secret.hex().upper(),
+                base64.b64encode(secret).decode().rstrip("="),
+                base64.urlsafe_b64encode(secret).decode().rstrip("="),
+            ):
                 assert spelling not in text, "%s: %s in\n%s" % (self.log.name, name, text)
 
 
@@ -310,7 +330,10 @@ class Bench:
         }
         text = self.settings(defaults, top, rest or "")
         if delay:
-            text += 'reconnect { initial_delay = "%s" multiplier = 1.0 max_delay = "%s" jitter = 0.0 }\n' % (delay, delay)
+            text += 'reconnect { initial_delay = "%s" multiplier = 1.0 max_delay = "%s" jitter = 0.0 }\n' % (
+                delay,
+                delay,
+            )
         if message is not None:
             text += "message { %s }\n" % message
         return text

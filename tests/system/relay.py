@@ -11,8 +11,8 @@ from harness import TIMEOUT
 
 
 class Relay:
-    """Relays connections to `target`, one after the other. With `cut_after` set, a connection is reset in both directions when
-    that many bytes have passed, both directions counted."""
+    """Relays connections to `target`, one after the other. With `cut_after` set, a connection is reset in both
+    directions when that many bytes have passed, both directions counted."""
 
     def __init__(self, target):
         self.target = target

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Runs one pytest file for ctest. Exit: 0 passed, 77 nothing could be tested here (and why), 1 failed.
 
-With CI=true nothing may be left out that could have run: a missing package and every skip fail, except skips that a test
-marks as the machine's (their reason begins with "machine: ")."""
+With CI=true nothing may be left out that could have run: a missing package and every skip fail, except skips that a
+test marks as the machine's (their reason begins with "machine: ")."""
 
 import os
 import sys

@@ -94,7 +94,7 @@ def test_a_wrong_echo_is_not_reported(etcp):
 
 def test_an_echo_in_pieces_counts_when_it_is_whole(etcp):
     listener = etcp.listener()
-    agent = etcp.agent(listener.port, message='count = 1')
+    agent = etcp.agent(listener.port, message="count = 1")
     connection = etcp.keep(listener.accept())
     stream = connection.expect(peer.OPEN).stream
     connection.expect(peer.DATA)
@@ -136,7 +136,9 @@ def test_a_server_that_comes_later(etcp):
 
 def test_several_servers_in_order(etcp):
     dead, alive, unused = free_port(), etcp.listener(), etcp.listener()
-    agent = etcp.agent('{"127.0.0.1:%d", "127.0.0.1:%d", "127.0.0.1:%d"}' % (dead, alive.port, unused.port), message=QUICK)
+    agent = etcp.agent(
+        '{"127.0.0.1:%d", "127.0.0.1:%d", "127.0.0.1:%d"}' % (dead, alive.port, unused.port), message=QUICK
+    )
     serve(etcp, alive)
     assert agent.wait() == 0
     unused.sock.setblocking(False)
@@ -179,14 +181,18 @@ def test_delays_grow_and_begin_anew(etcp):
     """What it says it will wait: 100, 200, 400, 400 ms; after a connection that lived long enough, 100 ms again."""
     port = free_port()
     text = etcp.agent_text(port, message='count = 2 interval = "300ms"', delay=None)
-    text += ('reconnect { initial_delay = "100ms" multiplier = 2.0 max_delay = "400ms" jitter = 0.0 '
-             'reset_after = "200ms" }\n')
+    text += (
+        'reconnect { initial_delay = "100ms" multiplier = 2.0 max_delay = "400ms" jitter = 0.0 '
+        'reset_after = "200ms" }\n'
+    )
     agent = etcp.agent(text=text)
     said = r"(?i)(?:again|retry|reconnect|next attempt)\D*?(\d+(?:\.\d+)?) ?(ms|s)\b"
     agent.log.wait(said, 4)
 
     def delays():
-        return [round(float(number) * (1000 if unit == "s" else 1)) for number, unit in re.findall(said, agent.log.text)]
+        return [
+            round(float(number) * (1000 if unit == "s" else 1)) for number, unit in re.findall(said, agent.log.text)
+        ]
 
     assert delays()[:4] == [100, 200, 400, 400]
     listener = etcp.listener(port=port)
@@ -259,8 +265,9 @@ def test_nothing_is_sent_to_a_server_that_is_not_trusted(etcp):
 def test_one_of_several_pins(etcp):
     server = etcp.server()
     pins = [peer.public_of(peer.new_secret()), etcp.server_public]
-    agent = etcp.agent(server.port, server_key="{%s}" % ", ".join('"%s"' % peer.key_text("pub", pin) for pin in pins),
-                       message=QUICK)
+    agent = etcp.agent(
+        server.port, server_key="{%s}" % ", ".join('"%s"' % peer.key_text("pub", pin) for pin in pins), message=QUICK
+    )
     assert agent.wait() == 0 and len(echoes(agent)) == 3
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A malformed or hostile server against the real etcp-agent: the exact reaction each time; and then it works all the same."""
+"""A malformed or hostile server against the real etcp-agent: the exact reaction each time; and then it works all the
+same."""
 
 import os
 import struct
@@ -26,8 +27,13 @@ class World:
             self.network_key = bench.new_key("net", "network.key")
             top["network_key_file"] = '"%s"' % (bench.path / "network.key")
         self.listener = bench.listener(network_key=self.network_key)
-        self.agent = bench.agent(self.listener.port, suite='"%s"' % NAMES[suite & 0x0F], delay="10ms",
-                                 message='count = 2 interval = "1ms"', **top)
+        self.agent = bench.agent(
+            self.listener.port,
+            suite='"%s"' % NAMES[suite & 0x0F],
+            delay="10ms",
+            message='count = 2 interval = "1ms"',
+            **top
+        )
 
     def request(self):
         shake = self.bench.keep(self.listener.accept_wire())
@@ -52,8 +58,10 @@ class World:
         assert self.agent.out.text.count(HELLO.decode()) == 2
 
 
-@pytest.fixture(params=[peer.AES, peer.CHACHA, peer.AES_NETWORK, peer.CHACHA_NETWORK],
-                ids=["aes", "chacha", "aes-network", "chacha-network"])
+@pytest.fixture(
+    params=[peer.AES, peer.CHACHA, peer.AES_NETWORK, peer.CHACHA_NETWORK],
+    ids=["aes", "chacha", "aes-network", "chacha-network"],
+)
 def world(request, etcp):
     if request.param in (peer.AES, peer.AES_NETWORK) and not has_aes():
         machine_skip("no AES instructions")

@@ -35,8 +35,14 @@ def test_each_message_is_reported_once_wherever_the_connection_breaks(etcp, suit
     server = etcp.server(classic="true")
     middle = etcp.keep(relay.Relay(server.address))
     middle.cut_after = 1
-    agent = etcp.agent(middle.port, suite=suite, server_key=None if "classic" in suite else '{"%s"}' % peer.key_text(
-        "pub", etcp.server_public), message='count = 4 interval = "1ms" text = "once"', delay="10ms", log_level='"info"')
+    agent = etcp.agent(
+        middle.port,
+        suite=suite,
+        server_key=None if "classic" in suite else '{"%s"}' % peer.key_text("pub", etcp.server_public),
+        message='count = 4 interval = "1ms" text = "once"',
+        delay="10ms",
+        log_level='"info"',
+    )
     while agent.running:
         seen = middle.connections
         middle.cut_after += 13
@@ -70,8 +76,9 @@ def test_messages_differ_in_order_when_sent_again(etcp):
 def test_agent_notices_a_silent_server(etcp):
     """It asks; nobody answers; it says so and comes again."""
     listener = etcp.listener()
-    agent = etcp.agent(listener.port, rest='heartbeat { interval = "100ms" timeout = "400ms" }', delay="10ms",
-                       message='count = 1')
+    agent = etcp.agent(
+        listener.port, rest='heartbeat { interval = "100ms" timeout = "400ms" }', delay="10ms", message="count = 1"
+    )
     connection = etcp.keep(listener.accept())
     connection.heartbeat(skip=(peer.OPEN, peer.DATA, peer.CREDIT))
     again = etcp.keep(listener.accept())
@@ -86,7 +93,9 @@ def test_server_notices_a_silent_agent(etcp):
     silent, lively = etcp.connect(server), etcp.connect(server)
     silent.answer_heartbeats = False
     frames, _ = silent.frames_to_end()
-    assert [frame for frame in frames if frame.id == peer.HEARTBEAT and frame.kind == peer.ASK], "it asks before it gives up"
+    assert [
+        frame for frame in frames if frame.id == peer.HEARTBEAT and frame.kind == peer.ASK
+    ], "it asks before it gives up"
     for _ in range(3):
         got = peer.Frame(lively.receive_record())
         assert got.id == peer.HEARTBEAT and got.kind == peer.ASK

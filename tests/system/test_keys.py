@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Key files that are missing, malformed, mistyped, of the wrong kind or open to others; and keys that are made at first start."""
+"""Key files that are missing, malformed, mistyped, of the wrong kind or open to others; and keys that are made at
+first start."""
 
 import os
 import stat
@@ -10,7 +11,9 @@ import etcp_peer
 from harness import EX_CONFIG, EX_NOPERM, machine_skip
 
 KEY = bytes(range(1, 33))
-SEC, PUB, NET = (etcp_peer.key_text(kind, etcp_peer.public_of(KEY) if kind == "pub" else KEY) for kind in ("sec", "pub", "net"))
+SEC, PUB, NET = (
+    etcp_peer.key_text(kind, etcp_peer.public_of(KEY) if kind == "pub" else KEY) for kind in ("sec", "pub", "net")
+)
 
 
 def mistyped(text):
@@ -46,7 +49,10 @@ def configuration(etcp, daemon, option, path):
 def refused(etcp, daemon, option, path, says, statuses=(EX_CONFIG,)):
     config = configuration(etcp, daemon, option, path)
     kind = "--server" if daemon == "etcp-server" else "--agent"
-    for way, run in (("start", etcp.finished(daemon, "-c", config)), ("check", etcp.finished("etcp", "check", kind, config))):
+    for way, run in (
+        ("start", etcp.finished(daemon, "-c", config)),
+        ("check", etcp.finished("etcp", "check", kind, config)),
+    ):
         assert run.status in statuses, "%s: exit %d, %s" % (way, run.status, run.log.text)
         assert str(path) in run.log.text, "%s: %s" % (way, run.log.text)
         assert says.lower() in run.log.text.lower(), "%s: %s" % (way, run.log.text)
@@ -158,8 +164,9 @@ def test_credentials_directory_comes_before_the_state(etcp):
     (credentials / "server.key").chmod(0o400)
     state = etcp.path / "unused"
     state.mkdir(mode=0o700)
-    server = etcp.server(identity=None, options={"env": {"CREDENTIALS_DIRECTORY": str(credentials),
-                                                         "STATE_DIRECTORY": str(state)}})
+    server = etcp.server(
+        identity=None, options={"env": {"CREDENTIALS_DIRECTORY": str(credentials), "STATE_DIRECTORY": str(state)}}
+    )
     assert etcp.connect(server).server_key == etcp_peer.public_of(KEY)
     assert not list(state.glob("*.key"))
 

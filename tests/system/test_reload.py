@@ -8,17 +8,22 @@ import signal
 import pytest
 
 import etcp_peer as peer
-from harness import eventually, free_port
+from harness import eventually, free_port, sanitized
 
 NAMED = 'service "echo" { type = "echo" allow = {"agent", "second"} }'
 
 
 def reload(program, count=1):
     """Sends SIGHUP and waits until the reload is over; whether it was taken."""
+    over = r"(configuration reloaded)|(reload failed)"
     program.signal(signal.SIGHUP)
-    match = program.log.wait(r"(?i)(reloaded|configuration (was )?(read|loaded) (anew|again))|(not reloaded|reload (failed|refused)|"
-                             r"keeping the (old|previous)|goes on with)", count)
-    return match.group(1) is not None
+    if sanitized() == "thread":
+        # ThreadSanitizer holds a signal back when it comes in a bad moment, without end if nothing else happens.
+        with contextlib.suppress(AssertionError):
+            program.log.wait(over, count, timeout=2)
+        if len(program.log.lines(over)) < count:
+            program.signal(signal.SIGHUP)
+    return program.log.wait(over, count).group(1) is not None
 
 
 @pytest.fixture
@@ -105,7 +110,7 @@ def test_a_right_that_is_taken_away(world):
 BROKEN = {
     "unknown option": ("colour = 1\n", r"%s:\d+"),
     "syntax": ("limits {\n", r"%s"),
-    "bad value": ("drain_timeout = \"soon\"\n", r"%s:\d+"),
+    "bad value": ('drain_timeout = "soon"\n', r"%s:\d+"),
 }
 
 
@@ -193,8 +198,7 @@ def test_an_end_in_the_middle_of_a_reload(world):
         server = world.server(workers=1 + number % 2)
         for _ in range(1 + number % 3):
             server.signal(signal.SIGHUP)
-        server.signal(signal.SIGTERM)
-        assert server.wait() == 0
+        assert server.stop() == 0
 
 
 # ---- Reload of the agent

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Secrets in the memory of the running daemons: a core image after the handshake holds none of them. The tests' own peer is
-at the other end of the connection, so it knows them all. Nor are they in any log (harness.Program.judge sees to that
-for every test)."""
+"""Secrets in the memory of the running daemons: a core image after the handshake holds none of them. The tests' own
+peer is at the other end of the connection, so it knows them all. Nor are they in any log (harness.Program.judge sees
+to that for every test)."""
 
 import base64
 import os
@@ -21,14 +21,20 @@ def dumped_memory(pid):
     """What a core image of a process would hold: its readable private memory, without what it has marked as not to be
     dumped. Linux's own rule, applied from outside."""
     image, keep, head = {}, False, None
-    with open("/proc/%d/smaps" % pid, encoding="ascii", errors="replace") as smaps, \
-            open("/proc/%d/mem" % pid, "rb", buffering=0) as memory:
+    with open("/proc/%d/smaps" % pid, encoding="ascii", errors="replace") as smaps, open(
+        "/proc/%d/mem" % pid, "rb", buffering=0
+    ) as memory:
         for line in smaps:
             if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+\s*(.*)", line):
                 head = match
             elif line.startswith("VmFlags:"):
                 start, end, rights, name = int(head[1], 16), int(head[2], 16), head[3], head[4]
-                keep = rights.startswith("r") and " dd" not in line and " io" not in line and name not in ("[vvar]", "[vsyscall]")
+                keep = (
+                    rights.startswith("r")
+                    and " dd" not in line
+                    and " io" not in line
+                    and name not in ("[vvar]", "[vsyscall]")
+                )
                 if keep and end - start < 1 << 32:
                     memory.seek(start)
                     try:
@@ -40,8 +46,13 @@ def dumped_memory(pid):
 
 def gdb_core(path, pid):
     core = path / "core.image"
-    run = subprocess.run(["gdb", "-batch", "-nx", "-p", str(pid), "-ex", "generate-core-file %s" % core],
-                         capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(
+        ["gdb", "-batch", "-nx", "-p", str(pid), "-ex", "generate-core-file %s" % core],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     if not core.exists():
         machine_skip("gdb can't attach: " + run.stderr[-200:].strip())
     return {"core": core.read_bytes()}
@@ -127,8 +138,13 @@ def test_the_server_with_records_under_way(etcp, suite):
     connection.heartbeat()
     connection.send(connection.seal(peer.heartbeat_frame(peer.ASK))[:30])
     secrets = everything(etcp, connection)
-    secrets.update({"half: " + name: value for name, value in half.noise.secrets.items()
-                    if name.startswith("shared") or name in ("chaining key after es", "cipher key after es")})
+    secrets.update(
+        {
+            "half: " + name: value
+            for name, value in half.noise.secrets.items()
+            if name.startswith("shared") or name in ("chaining key after es", "cipher key after es")
+        }
+    )
     check(etcp, server, secrets, etcp.server_public)
 
 
@@ -146,9 +162,12 @@ def test_after_the_end_of_a_connection_nothing_is_left(etcp, suite):
 def test_the_agent_holds_no_secret_that_would_be_dumped(etcp, suite):
     key = etcp.new_key("net", "network.key")
     listener = etcp.listener(network_key=key)
-    agent = etcp.agent(listener.port, network_key_file='"%s"' % (etcp.path / "network.key"),
-                       suite='"%s"' % ("aes256gcm" if suite == peer.AES_NETWORK else "chacha20poly1305"),
-                       message='count = 100 interval = "1h"')
+    agent = etcp.agent(
+        listener.port,
+        network_key_file='"%s"' % (etcp.path / "network.key"),
+        suite='"%s"' % ("aes256gcm" if suite == peer.AES_NETWORK else "chacha20poly1305"),
+        message='count = 100 interval = "1h"',
+    )
     connection = etcp.keep(listener.accept())
     peer.EchoServer(connection, limit=1).run()
     agent.out.wait("Hello")

@@ -44,8 +44,12 @@ def test_an_unauthorised_agents_streams_are_not_served(etcp):
     shake.receive_response()
     authentication = shake.authentication()
     connection = shake.connection()
-    shake.send(authentication + connection.seal(peer.heartbeat_frame(peer.ASK)) + connection.seal(peer.open_frame(1, "echo"))
-               + connection.seal(peer.frame(peer.DATA, 1, b"let me in")))
+    shake.send(
+        authentication
+        + connection.seal(peer.heartbeat_frame(peer.ASK))
+        + connection.seal(peer.open_frame(1, "echo"))
+        + connection.seal(peer.frame(peer.DATA, 1, b"let me in"))
+    )
     frames, how = connection.frames_to_end()
     assert [frame.id for frame in frames] == [peer.GOODBYE] and frames[0].code == peer.CODE_UNAUTHORIZED
     assert how == "fin"
@@ -60,8 +64,12 @@ def test_everything_at_once_from_an_agent_is_served(etcp):
     shake.receive_response()
     authentication = shake.authentication()
     connection = shake.connection()
-    shake.send(authentication + connection.seal(peer.heartbeat_frame(peer.ASK)) + connection.seal(peer.open_frame(1, "echo"))
-               + connection.seal(peer.frame(peer.DATA, 1, b"at once")))
+    shake.send(
+        authentication
+        + connection.seal(peer.heartbeat_frame(peer.ASK))
+        + connection.seal(peer.open_frame(1, "echo"))
+        + connection.seal(peer.frame(peer.DATA, 1, b"at once"))
+    )
     assert connection.expect(peer.HEARTBEAT).kind == peer.ANSWER
     assert connection.expect(peer.DATA, 1, skip=(peer.CREDIT,)).body == b"at once"
 
@@ -80,13 +88,17 @@ def test_a_star_lets_in_everybody_but_only_there(etcp):
 def test_a_service_of_others_is_refused(etcp):
     second = peer.new_secret()
     etcp.authorize(peer.public_of(second), "second")
-    server = etcp.server(rest='service "one" { type = "echo" allow = {"agent"} }\n'
-                              'service "two" { type = "echo" allow = {"second"} }', echo=False)
+    server = etcp.server(
+        rest='service "one" { type = "echo" allow = {"agent"} }\n' 'service "two" { type = "echo" allow = {"second"} }',
+        echo=False,
+    )
     for secret, mine, others in ((etcp.agent_secret, "one", "two"), (second, "two", "one")):
         connection = etcp.connect(server, secret)
         connection.echo(connection.open(mine), b"mine")
-        assert connection.expect(peer.ERROR, connection.open(others)).code in (peer.CODE_UNAUTHORIZED,
-                                                                               peer.CODE_NO_SUCH_SERVICE)
+        assert connection.expect(peer.ERROR, connection.open(others)).code in (
+            peer.CODE_UNAUTHORIZED,
+            peer.CODE_NO_SUCH_SERVICE,
+        )
 
 
 def test_several_keys_may_share_a_name(etcp):

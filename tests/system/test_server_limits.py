@@ -234,7 +234,7 @@ def test_an_agent_that_reads_nothing_is_bounded(etcp):
         deadline = time.monotonic() + 1
         while view:
             try:
-                view = view[flood.sock.send(view):]
+                view = view[flood.sock.send(view) :]
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     stalled = True

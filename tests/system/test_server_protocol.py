@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Every malformed packet, record and frame of the protocol, sent to a real etcp-server: the exact reaction each time, and a
-neighbour whose connection never notices."""
+"""Every malformed packet, record and frame of the protocol, sent to a real etcp-server: the exact reaction each time,
+and a neighbour whose connection never notices."""
 
 import contextlib
 import os
@@ -88,8 +88,11 @@ def test_bad_requests(world):
 
 def test_every_suite_byte_is_judged_as_soon_as_it_is_there(world):
     for suite in range(256):
-        if suite == world.suite or (not world.network_key and suite in (peer.AES, peer.CHACHA)) or (
-                world.network_key and suite in (peer.AES_NETWORK, peer.CHACHA_NETWORK)):
+        if (
+            suite == world.suite
+            or (not world.network_key and suite in (peer.AES, peer.CHACHA))
+            or (world.network_key and suite in (peer.AES_NETWORK, peer.CHACHA_NETWORK))
+        ):
             continue
         wire = world.bench.socket(world.server)
         wire.send(bytes([peer.REQUEST]) + os.urandom(32) + bytes([suite]))
@@ -247,8 +250,9 @@ def test_every_byte_of_a_record_matters(world):
 
 
 def hold(connection, stream):
-    """Makes a stream of the echo service one that takes no more and sends no more: its echo has used up the window in the
-    agent's direction, for which no credit is given, and the window in its own is full. Returns what may not be passed."""
+    """Makes a stream of the echo service one that takes no more and sends no more: its echo has used up the window in
+    the agent's direction, for which no credit is given, and the window in its own is full. Returns what may not be
+    passed."""
     sent = limit = peer.WINDOW
     back = 0
     for start in range(0, sent, 32768):
@@ -299,7 +303,11 @@ MORE_BAD_FRAMES = {
     "open-malformed-but-no-such-service": [peer.open_frame(1, "nosuch", b"\x01\x07\x05" + bytes(6))],
     "open-origin-twice": [peer.open_frame(1, "echo", peer.origin_option("192.0.2.1", 80) * 2)],
     "open-origin-too-long": [peer.open_frame(1, "echo", b"\x01\x08\x04" + bytes(7))],
-    "open-again-after-its-end": [peer.open_frame(1, "echo"), peer.code_frame(peer.ERROR, 1, 5), peer.open_frame(1, "echo")],
+    "open-again-after-its-end": [
+        peer.open_frame(1, "echo"),
+        peer.code_frame(peer.ERROR, 1, 5),
+        peer.open_frame(1, "echo"),
+    ],
     "data-of-65514-on-stream-0": [peer.frame(peer.DATA, 0, bytes(65514))],
     "close-stream-0": [peer.frame(peer.CLOSE, 0)],
     "error-stream-0": [peer.code_frame(peer.ERROR, 0, 5)],
@@ -381,7 +389,9 @@ def test_frames_of_ended_streams_are_dropped(world):
 
 def test_after_goodbye_everything_is_ignored(world):
     connection = world.connect()
-    connection.send(connection.seal(peer.code_frame(peer.GOODBYE, 0, 0)) + connection.seal(peer.frame(0x01)) + os.urandom(99))
+    connection.send(
+        connection.seal(peer.code_frame(peer.GOODBYE, 0, 0)) + connection.seal(peer.frame(0x01)) + os.urandom(99)
+    )
     assert connection.frames_to_end()[0] == []
     world.check_neighbour()
 

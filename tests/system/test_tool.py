@@ -24,14 +24,32 @@ def target(server):
 
 def command(etcp, server):
     """The same as connect(), for a subprocess with a stdout of its own."""
-    return [str(BIN / "etcp"), "connect", "--identity", str(etcp.path / "agent.key"), "--server-key",
-            peer.key_text("pub", etcp.server_public), target(server), "echo"]
+    return [
+        str(BIN / "etcp"),
+        "connect",
+        "--identity",
+        str(etcp.path / "agent.key"),
+        "--server-key",
+        peer.key_text("pub", etcp.server_public),
+        target(server),
+        "echo",
+    ]
 
 
 def connect(etcp, server, service="echo", *options, stdin=subprocess.PIPE, key=None, **more):
     key = key or etcp.server_public
-    return etcp.tool("connect", "--identity", etcp.path / "agent.key", "--server-key", peer.key_text("pub", key), *options,
-                     target(server), service, stdin=stdin, **more)
+    return etcp.tool(
+        "connect",
+        "--identity",
+        etcp.path / "agent.key",
+        "--server-key",
+        peer.key_text("pub", key),
+        *options,
+        target(server),
+        service,
+        stdin=stdin,
+        **more,
+    )
 
 
 # ---- keygen, pubkey
@@ -85,8 +103,12 @@ def test_keygen_where_it_may_not(etcp):
 def test_pubkey_refuses(etcp):
     secret = peer.key_text("sec", bytes(range(32)))
     path = etcp.path / "x.key"
-    for content, mode, says in ((secret[:-1] + "!", 0o600, ""), ("", 0o600, ""), (secret, 0o644, "permission"),
-                                (secret[:12] + "x" + secret[13:], 0o600, "checksum")):
+    for content, mode, says in (
+        (secret[:-1] + "!", 0o600, ""),
+        ("", 0o600, ""),
+        (secret, 0o644, "permission"),
+        (secret[:12] + "x" + secret[13:], 0o600, "checksum"),
+    ):
         path.write_text(content + "\n")
         path.chmod(mode)
         run = etcp.finished("etcp", "pubkey", path)
@@ -100,8 +122,12 @@ def test_pubkey_refuses(etcp):
 
 
 def test_check_tells_the_kinds_apart(etcp):
-    for name, text in (("server.conf", etcp.server_text()), ("agent.conf", etcp.agent_text(1337)),
-                       ("any.conf", etcp.server_text()), ("any2.conf", etcp.agent_text(1337))):
+    for name, text in (
+        ("server.conf", etcp.server_text()),
+        ("agent.conf", etcp.agent_text(1337)),
+        ("any.conf", etcp.server_text()),
+        ("any2.conf", etcp.agent_text(1337)),
+    ):
         run = etcp.finished("etcp", "check", etcp.write(name, text))
         assert run.status == 0, run.log.text
     run = etcp.finished("etcp", "check", etcp.write("other.conf", "nonsense = 1\n"))
@@ -116,11 +142,27 @@ def test_check_warns_of_agents_that_nobody_is(etcp):
     assert run.status == 0 and "ghost" in run.log.text and '"agent"' not in run.log.text
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["keygen"], ["keygen", "a", "b"], ["pubkey"], ["check"], ["ping"], ["connect"],
-                                       ["connect", "127.0.0.1:1"], ["ping", "nonsense"], ["ping", "127.0.0.1:99999"],
-                                       ["connect", "127.0.0.1:1", "Bad Name"], ["connect", "127.0.0.1:1", "a", "b"],
-                                       ["keygen", "--nonsense", "x"], ["ping", "--server-key", "x", "127.0.0.1:1"],
-                                       ["ping", "--suite", "rot13", "127.0.0.1:1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["keygen"],
+        ["keygen", "a", "b"],
+        ["pubkey"],
+        ["check"],
+        ["ping"],
+        ["connect"],
+        ["connect", "127.0.0.1:1"],
+        ["ping", "nonsense"],
+        ["ping", "127.0.0.1:99999"],
+        ["connect", "127.0.0.1:1", "Bad Name"],
+        ["connect", "127.0.0.1:1", "a", "b"],
+        ["keygen", "--nonsense", "x"],
+        ["ping", "--server-key", "x", "127.0.0.1:1"],
+        ["ping", "--suite", "rot13", "127.0.0.1:1"],
+    ],
+)
 def test_usage(etcp, arguments):
     run = etcp.finished("etcp", *arguments)
     assert run.status == EX_USAGE and run.log.text and run.out.text == ""
@@ -136,8 +178,16 @@ def test_help(etcp, command):
 
 
 def ping(etcp, server, *options):
-    return etcp.finished("etcp", "ping", "--identity", etcp.path / "agent.key", "--server-key",
-                         peer.key_text("pub", etcp.server_public), *options, target(server))
+    return etcp.finished(
+        "etcp",
+        "ping",
+        "--identity",
+        etcp.path / "agent.key",
+        "--server-key",
+        peer.key_text("pub", etcp.server_public),
+        *options,
+        target(server),
+    )
 
 
 def test_ping(etcp):
@@ -247,11 +297,14 @@ def test_half_close_of_the_servers_ends_it(etcp):
     assert run.wait() == 0 and run.out.data == b"bye"
 
 
-@pytest.mark.parametrize("frame,status", [
-    (lambda stream: peer.code_frame(peer.ERROR, stream, peer.CODE_RESET, b"went\x1b[31maway"), None),
-    (lambda stream: peer.code_frame(peer.GOODBYE, 0, peer.CODE_INTERNAL, b"went\x1b[31maway"), None),
-    (lambda stream: peer.code_frame(peer.GOODBYE, 0, peer.CODE_PROTOCOL_ERROR, b"went\x1b[31maway"), None),
-])
+@pytest.mark.parametrize(
+    "frame,status",
+    [
+        (lambda stream: peer.code_frame(peer.ERROR, stream, peer.CODE_RESET, b"went\x1b[31maway"), None),
+        (lambda stream: peer.code_frame(peer.GOODBYE, 0, peer.CODE_INTERNAL, b"went\x1b[31maway"), None),
+        (lambda stream: peer.code_frame(peer.GOODBYE, 0, peer.CODE_PROTOCOL_ERROR, b"went\x1b[31maway"), None),
+    ],
+)
 def test_server_ends_mid_stream(etcp, frame, status):
     listener = etcp.listener()
     run = connect(etcp, listener)
@@ -309,7 +362,7 @@ def feed(run, data):
     def write():
         view = memoryview(data)
         while view:
-            view = view[os.write(run.process.stdin.fileno(), view[: 1 << 20]):]
+            view = view[os.write(run.process.stdin.fileno(), view[: 1 << 20]) :]
         run.process.stdin.close()
 
     thread = threading.Thread(target=write, daemon=True)
@@ -332,7 +385,9 @@ def test_large_transfer_by_files(etcp):
     source.write_bytes(os.urandom(SIZE))
     server = etcp.server(log_level='"info"')
     with source.open("rb") as stdin, sink.open("wb") as stdout:
-        run = subprocess.run(command(etcp, server), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=60, check=False)
+        run = subprocess.run(
+            command(etcp, server), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=60, check=False
+        )
     assert run.returncode == 0, run.stderr
     assert sink.read_bytes() == source.read_bytes()
 
@@ -341,7 +396,9 @@ def test_a_slow_reader_stops_the_sender(etcp):
     """Nobody takes the tool's output: it must not take its input without end either; then everything arrives."""
     server = etcp.server(log_level='"info"')
     data = os.urandom(SIZE)
-    with subprocess.Popen(command(etcp, server), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+    with subprocess.Popen(
+        command(etcp, server), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as process:
         taken = 0
         os.set_blocking(process.stdin.fileno(), False)
         while select.select([], [process.stdin], [], 1.0)[1] and taken < len(data):
@@ -352,7 +409,7 @@ def test_a_slow_reader_stops_the_sender(etcp):
         def rest():
             view = memoryview(data)[taken:]
             while view:
-                view = view[os.write(process.stdin.fileno(), view[:65536]):]
+                view = view[os.write(process.stdin.fileno(), view[:65536]) :]
             process.stdin.close()
 
         thread = threading.Thread(target=rest, daemon=True)
@@ -368,7 +425,9 @@ def test_a_slow_reader_stops_the_sender(etcp):
 def test_a_reader_that_goes_away(etcp):
     """The end of the pipe that took the output is gone: the tool ends, and tells the server."""
     listener = etcp.listener()
-    with subprocess.Popen(command(etcp, listener), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command(etcp, listener), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         connection = etcp.keep(listener.accept())
         stream = connection.expect(peer.OPEN).stream
         process.stdout.close()
@@ -409,7 +468,9 @@ def test_everything_that_a_server_says_is_escaped(etcp):
     run = connect(etcp, listener, stdin=subprocess.DEVNULL)
     connection = etcp.keep(listener.accept())
     stream = connection.expect(peer.OPEN).stream
-    connection.send_frame(peer.code_frame(peer.ERROR, stream, peer.CODE_CONNECT_FAILED, b"\x1b]0;owned\x07\x9b31m\r\nno"))
+    connection.send_frame(
+        peer.code_frame(peer.ERROR, stream, peer.CODE_CONNECT_FAILED, b"\x1b]0;owned\x07\x9b31m\r\nno")
+    )
     connection.frames_to_end()
     connection.close()
     assert run.wait() == EX_UNAVAILABLE

@@ -21,8 +21,16 @@ class World:
         self.listener = etcp.listener()
 
     def start(self, stdin, stdout, service="echo"):
-        command = [str(BIN / "etcp"), "connect", "--identity", str(self.etcp.path / "agent.key"), "--server-key",
-                   peer.key_text("pub", self.etcp.server_public), "127.0.0.1:%d" % self.listener.port, service]
+        command = [
+            str(BIN / "etcp"),
+            "connect",
+            "--identity",
+            str(self.etcp.path / "agent.key"),
+            "--server-key",
+            peer.key_text("pub", self.etcp.server_public),
+            "127.0.0.1:%d" % self.listener.port,
+            service,
+        ]
         process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
         self.etcp.opened.callback(self.end, process)
         return process
@@ -230,8 +238,18 @@ def test_input_at_hand_is_sent_when_the_server_has_ended(world):
 
 
 def test_no_standard_descriptors_at_all(world):
-    command = ('exec "$@" <&- >&-', "sh", str(BIN / "etcp"), "connect", "--identity", str(world.etcp.path / "agent.key"),
-               "--server-key", peer.key_text("pub", world.etcp.server_public), "127.0.0.1:%d" % world.listener.port, "echo")
+    command = (
+        'exec "$@" <&- >&-',
+        "sh",
+        str(BIN / "etcp"),
+        "connect",
+        "--identity",
+        str(world.etcp.path / "agent.key"),
+        "--server-key",
+        peer.key_text("pub", world.etcp.server_public),
+        "127.0.0.1:%d" % world.listener.port,
+        "echo",
+    )
     process = subprocess.Popen(["sh", "-c", *command], stderr=subprocess.PIPE)
     world.etcp.opened.callback(world.end, process)
     connection, stream = world.accept()
@@ -245,9 +263,12 @@ def test_no_standard_descriptors_at_all(world):
 
 def test_the_agent_without_standard_output(world):
     """What it prints must not end up in the socket that would have got the number."""
-    config = world.etcp.write("agent.conf", world.etcp.agent_text(world.listener.port, message='count = 2 interval = "1ms"'))
-    process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&-', "sh", str(BIN / "etcp-agent"), "-c", str(config)],
-                               stderr=subprocess.PIPE)
+    config = world.etcp.write(
+        "agent.conf", world.etcp.agent_text(world.listener.port, message='count = 2 interval = "1ms"')
+    )
+    process = subprocess.Popen(
+        ["sh", "-c", 'exec "$@" <&- >&-', "sh", str(BIN / "etcp-agent"), "-c", str(config)], stderr=subprocess.PIPE
+    )
     world.etcp.opened.callback(world.end, process)
     assert world.echo() == b"Hello from client!" * 2
     finish(process)

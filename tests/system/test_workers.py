@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Several event loops: many connections at once, coming and going, with reloads and an end in between. This is the file to run
-under ThreadSanitizer."""
+"""Several event loops: many connections at once, coming and going, with reloads and an end in between. This is the
+file to run under ThreadSanitizer."""
 
 import os
 import random
@@ -40,8 +40,11 @@ class Crowd:
 
 @pytest.fixture
 def server(etcp):
-    return etcp.server(workers=2, limits="max_connections = 500 max_connections_per_address = 500 max_handshakes = 1000",
-                       log_level='"info"')
+    return etcp.server(
+        workers=2,
+        limits="max_connections = 500 max_connections_per_address = 500 max_handshakes = 1000",
+        log_level='"info"',
+    )
 
 
 def test_fifty_at_once(etcp, server):
@@ -140,7 +143,9 @@ def test_garbage_beside_traffic(etcp, server):
                     wire.send_anyway(bytes([peer.REQUEST]) + rng.randbytes(rng.randrange(200)))
             else:
                 with peer.connect(server.address, peer.CHACHA, etcp.agent_secret, timeout=60) as connection:
-                    connection.send_anyway(connection.seal(bytes([rng.randrange(256)]) + rng.randbytes(rng.randrange(4, 60))))
+                    connection.send_anyway(
+                        connection.seal(bytes([rng.randrange(256)]) + rng.randbytes(rng.randrange(4, 60)))
+                    )
                     connection.send_anyway(rng.randbytes(100))
 
     crowd = Crowd(6, echo)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The invalid inputs of the protocol's vectors, for use on live connections: with the keys of the connection in place of
-those of the vector's session."""
+"""The invalid inputs of the protocol's vectors, for use on live connections: with the keys of the connection in place
+of those of the vector's session."""
 
 import json
 import os
@@ -27,8 +27,11 @@ BY_SUITE = {session["suite"]: session for session in VECTORS["sessions"]}
 
 
 def inputs(suite, to, stage):
-    return [vector for vector in VECTORS["inputs"]
-            if vector["to"] == to and vector["stage"] == stage and SESSIONS[vector["session"]]["suite"] == suite]
+    return [
+        vector
+        for vector in VECTORS["inputs"]
+        if vector["to"] == to and vector["stage"] == stage and SESSIONS[vector["session"]]["suite"] == suite
+    ]
 
 
 def short(vector):
