@@ -53,7 +53,6 @@ void sim_done(struct sim *sim)
     end_done(&sim->server);
     for (int way = 0; way < 2; way++) {
         end_bytes_done(&sim->wire[way].waiting);
-        end_bytes_done(&sim->wire[way].record);
     }
 }
 
@@ -87,9 +86,6 @@ static size_t packet_size(const struct sim *sim, const struct sim_wire *wire, en
 
 static void deliver(struct sim_wire *wire, struct end *to, const uint8_t *bytes, size_t len)
 {
-    if (wire->keep) {
-        end_bytes_add(&wire->record, bytes, len);
-    }
     wire->moved += len;
     end_feed(to, bytes, len);
 }

@@ -38,8 +38,6 @@ struct sim_wire {
     bool held;                /* cut: until all is quiet */
     bool did;                 /* the damage was done */
     uint32_t random;
-    struct end_bytes record; /* all that was put on the wire, if `keep` */
-    bool keep;
 };
 
 struct sim {
