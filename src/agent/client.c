@@ -15,6 +15,7 @@
 #include <event2/event.h>
 
 #include "base/log.h"
+#include "base/message_id.h"
 #include "net/address.h"
 #include "net/link.h"
 #include "net/loop.h"
@@ -159,24 +160,26 @@ static void finish(struct client *client)
 
 static void refuse_unpinned(struct client *client, const char *shown)
 {
+    const struct log_field fields[] = {{LOG_ID(MESSAGE_SERVER_KEY_CHANGED)}, {"ETCP_PEER", client->server_text}};
     char pinned[ETCP_KEY_TEXT_BYTES];
 
     etcp_key_format(ETCP_KEY_PUBLIC, client->options.trust->pins[0], pinned);
     set_cause(client, "its key is none of those in server_key");
-    log_message(LOG_LEVEL_ERROR,
-                "server %s shows the key %s, which is none of the %zu in server_key (first: %s): refused; "
-                "if the server has a new key, add it there",
-                client->server_text, shown, client->options.trust->pin_count, pinned);
+    log_event(LOG_LEVEL_ERROR, fields, 2,
+              "server %s shows the key %s, which is none of the %zu in server_key (first: %s): refused; "
+              "if the server has a new key, add it there",
+              client->server_text, shown, client->options.trust->pin_count, pinned);
 }
 
 static void refuse_changed(struct client *client, const struct trust_decision *decision, const char *shown)
 {
+    const struct log_field fields[] = {{LOG_ID(MESSAGE_SERVER_KEY_CHANGED)}, {"ETCP_PEER", client->server_text}};
     char known[ETCP_KEY_TEXT_BYTES];
 
     etcp_key_format(ETCP_KEY_PUBLIC, decision->known_key, known);
     set_cause(client, "its key has changed");
-    log_message(
-        LOG_LEVEL_ERROR,
+    log_event(
+        LOG_LEVEL_ERROR, fields, 2,
         "THE KEY OF SERVER %s HAS CHANGED: it shows %s, but %s:%u remembers %s: refused; somebody may be in between. "
         "If you know that the server has a new key, delete line %u of %s",
         client->server_text, shown, client->options.trust->known_servers, decision->line, known, decision->line,
@@ -187,6 +190,7 @@ static void refuse_changed(struct client *client, const struct trust_decision *d
 static void judge(struct client *client, const struct etcp_event *event)
 {
     struct etcp_conn *conn = link_conn(client->link);
+    const struct log_field first_met[] = {{LOG_ID(MESSAGE_SERVER_TRUSTED)}, {"ETCP_PEER", client->server_text}};
     struct trust_decision decision;
     char shown[ETCP_KEY_TEXT_BYTES];
     bool good = true;
@@ -202,10 +206,10 @@ static void judge(struct client *client, const struct etcp_event *event)
         case TRUST_KNOWN:
             break;
         case TRUST_FIRST_USE:
-            log_message(LOG_LEVEL_WARNING,
-                        "server %s is met for the first time: its key %s is trusted from now on and remembered in %s; "
-                        "compare it with the one the server logs at its start",
-                        client->server_text, shown, client->options.trust->known_servers);
+            log_event(LOG_LEVEL_WARNING, first_met, 2,
+                      "server %s is met for the first time: its key %s is trusted from now on and remembered in %s; "
+                      "compare it with the one the server logs at its start",
+                      client->server_text, shown, client->options.trust->known_servers);
             break;
         case TRUST_NOT_PINNED:
             refuse_unpinned(client, shown);
@@ -244,13 +248,14 @@ static void report_up(struct client *client)
 
 static void log_unauthorized(const struct client *client)
 {
+    const struct log_field fields[] = {{LOG_ID(MESSAGE_NOT_AUTHORIZED)}, {"ETCP_PEER", client->server_text}};
     char ours[ETCP_KEY_TEXT_BYTES] = "";
 
     if (client->options.identity != NULL) {
         etcp_key_format(ETCP_KEY_PUBLIC, etcp_identity_public(client->options.identity), ours);
     }
-    log_message(
-        LOG_LEVEL_ERROR,
+    log_event(
+        LOG_LEVEL_ERROR, fields, 2,
         "server %s does not know us: its administrator must add the line \"%s NAME\" to authorized_agents there and "
         "reload etcp-server",
         client->server_text, ours);

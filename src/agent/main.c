@@ -17,6 +17,7 @@
 #include "agent/connector.h"
 #include "agent/setup.h"
 #include "base/log.h"
+#include "base/message_id.h"
 #include "net/cli.h"
 #include "net/loop.h"
 
@@ -70,11 +71,13 @@ static const struct connector_handler connector_handler = {
 
 static void log_identity(const struct setup *setup)
 {
+    const struct log_field id = {LOG_ID(MESSAGE_KEY_MADE)};
+    const bool made = setup->keys.created;
     char text[ETCP_KEY_TEXT_BYTES];
 
     etcp_key_format(ETCP_KEY_PUBLIC, etcp_identity_public(setup->keys.identity), text);
-    log_message(setup->keys.created ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, "%s %s: public key %s",
-                setup->keys.created ? "made a new identity," : "identity", setup->keys.path, text);
+    log_event(made ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, &id, made ? 1 : 0, "%s %s: public key %s",
+              made ? "made a new identity," : "identity", setup->keys.path, text);
 }
 
 static void on_stop(evutil_socket_t number, short what, void *arg)
@@ -113,7 +116,9 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
         }
     }
     if (result < 0) {
-        log_message(LOG_LEVEL_ERROR, "reload failed, everything stays as it was: %s", error.text);
+        const struct log_field id = {LOG_ID(MESSAGE_RELOAD_REFUSED)};
+
+        log_event(LOG_LEVEL_ERROR, &id, 1, "reload failed, everything stays as it was: %s", error.text);
     }
     tell_systemd("READY=1");
 }

@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/log.h"
+#include "base/message_id.h"
 #include "net/loop.h"
 #include "server/listener.h"
 
@@ -72,6 +73,8 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 /* An error of accept4(). Returns whether to go on accepting at once. */
 static bool accept_failed(struct gate *gate, int error)
 {
+    const struct log_field id = {LOG_ID(MESSAGE_ACCEPT_PAUSED)};
+
     switch (error) {
     case EAGAIN:
         if (atomic_load(&gate->state) == GATE_TRYING) {
@@ -95,7 +98,7 @@ static bool accept_failed(struct gate *gate, int error)
     default:
         /* The connection stays in the queue and would be reported again and again. */
         if (atomic_load(&gate->state) == GATE_OPEN) {
-            log_message(LOG_LEVEL_WARNING, "accept paused: %s", strerror(error));
+            log_event(LOG_LEVEL_WARNING, &id, 1, "accept paused: %s", strerror(error));
         }
         set_state(gate, GATE_PAUSED);
         return false;
@@ -158,6 +161,16 @@ void gate_free(struct gate *gate)
         event_free(gate->retry);
         free(gate);
     }
+}
+
+const struct address *gate_address(const struct gate *gate, size_t index)
+{
+    const struct listener *listener = gate->listeners;
+
+    for (; listener != NULL && index > 0; index--) {
+        listener = listener->next;
+    }
+    return listener != NULL ? &listener->actual : NULL;
 }
 
 static void log_address(const char *text, const struct address *address)

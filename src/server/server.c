@@ -18,6 +18,7 @@
 #include <etcp/etcp.h>
 
 #include "base/log.h"
+#include "base/message_id.h"
 #include "net/address.h"
 #include "net/loop.h"
 #include "server/census.h"
@@ -290,6 +291,13 @@ static void on_reload_letter(void *arg)
     loop_post_letter(main_loop(post->server), &post->reloaded);
 }
 
+static void log_reload_failed(const char *why)
+{
+    const struct log_field id = {LOG_ID(MESSAGE_RELOAD_REFUSED)};
+
+    log_event(LOG_LEVEL_ERROR, &id, 1, "reload failed, everything stays as it was: %s", why);
+}
+
 /* A reload is over, done or failed; another one may begin. */
 static void finish_reload(struct server *server)
 {
@@ -335,11 +343,13 @@ static void log_warnings(const struct snapshot *snapshot)
 
 static void log_key(const struct snapshot *snapshot)
 {
+    const struct log_field id = {LOG_ID(MESSAGE_KEY_MADE)};
+    const bool made = snapshot->identity.created;
     char text[ETCP_KEY_TEXT_BYTES];
 
     etcp_key_format(ETCP_KEY_PUBLIC, etcp_identity_public(snapshot->identity.identity), text);
-    log_message(snapshot->identity.created ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, "%s %s: public key %s",
-                snapshot->identity.created ? "made a new identity," : "identity", snapshot->identity.path, text);
+    log_event(made ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, &id, made ? 1 : 0, "%s %s: public key %s",
+              made ? "made a new identity," : "identity", snapshot->identity.path, text);
 }
 
 /* Descriptors for all connections that are allowed, as far as the hard limit goes. */
@@ -402,7 +412,7 @@ static void on_loaded(void *arg)
         r = apply(server, loading->snapshot, &loading->error);
     }
     if (r != 0) {
-        log_message(LOG_LEVEL_ERROR, "reload failed, everything stays as it was: %s", loading->error.text);
+        log_reload_failed(loading->error.text);
         snapshot_release(loading->snapshot);
         finish_reload(server);
     }
@@ -425,7 +435,7 @@ static void start_loading(struct server *server)
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     if (r != 0) {
-        log_message(LOG_LEVEL_ERROR, "reload failed, everything stays as it was: %s", strerror(r));
+        log_reload_failed(strerror(r));
         free(loading);
         finish_reload(server);
         return;
@@ -634,6 +644,57 @@ static int fail(const char *what, int r)
     return snapshot_exit_code(r, EX_UNAVAILABLE);
 }
 
+enum { ADDRESSES_TEXT_BYTES = 512 }; /* of a list for the log, which is cut */
+
+/* Appends ", text" to a list of `size` bytes. */
+static void add_text(char *list, size_t size, const char *text)
+{
+    size_t used = strlen(list);
+
+    (void)snprintf(list + used, size - used, "%s%s", used > 0 ? ", " : "", text);
+}
+
+static bool is_bound(const struct config_server *config, const char *wanted)
+{
+    char text[CONFIG_ADDRESS_TEXT_BYTES];
+
+    for (size_t i = 0; i < config->bind_count; i++) {
+        config_address_format(&config->bind[i], text);
+        if (strcmp(text, wanted) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Sockets from systemd take the place of `bind`: said aloud where that makes a difference. */
+static void log_inherited(const struct server *server)
+{
+    const struct config_server *config = server->snapshot->config;
+    const struct log_field id = {LOG_ID(MESSAGE_SOCKETS_DIFFER)};
+    char passed[ADDRESSES_TEXT_BYTES] = "", bound[ADDRESSES_TEXT_BYTES] = "";
+    char text[CONFIG_ADDRESS_TEXT_BYTES];
+    const struct address *address = NULL;
+    bool same = true;
+    size_t count = 0;
+
+    for (; (address = gate_address(server->gate, count)) != NULL; count++) {
+        address_format(address, text);
+        add_text(passed, sizeof(passed), text);
+        same = same && is_bound(config, text);
+    }
+    for (size_t i = 0; i < config->bind_count; i++) {
+        config_address_format(&config->bind[i], text);
+        add_text(bound, sizeof(bound), text);
+    }
+    if (same && count == config->bind_count) {
+        log_message(LOG_LEVEL_INFO, "%zu sockets were passed in by systemd, as bind has them", count);
+    } else {
+        log_event(LOG_LEVEL_WARNING, &id, 1, "%zu sockets were passed in by systemd: %s; bind is not used: %s", count,
+                  passed, bound);
+    }
+}
+
 static int listen_somewhere(struct server *server)
 {
     const struct snapshot *snapshot = server->snapshot;
@@ -646,7 +707,7 @@ static int listen_somewhere(struct server *server)
     }
     r = gate_adopt(server->gate, &inherited, &error);
     if (r == 0 && inherited > 0) {
-        log_message(LOG_LEVEL_NOTICE, "%zu sockets were passed in by systemd: bind is not used", inherited);
+        log_inherited(server);
     } else if (r == 0) {
         r = gate_set(server->gate, snapshot->binds, snapshot->bind_count, &error);
     }

@@ -14,6 +14,7 @@
 #include <etcp/etcp.h>
 
 #include "base/log.h"
+#include "base/message_id.h"
 #include "net/link.h"
 #include "server/service.h"
 
@@ -115,7 +116,8 @@ static void log_rejected(const struct session *session)
 {
     static struct log_limit limit = LOG_LIMIT(50, 1000000);
     char key[ETCP_KEY_TEXT_BYTES];
-    const struct log_field fields[] = {{"ETCP_PEER", session->peer}, {"ETCP_REASON", "unauthorized"}};
+    const struct log_field fields[] = {
+        {LOG_ID(MESSAGE_AGENT_REFUSED)}, {"ETCP_PEER", session->peer}, {"ETCP_REASON", "unauthorized"}};
 
     key_text(session, key);
     log_limited(&limit, loop_now_us(), LOG_LEVEL_NOTICE, fields, sizeof(fields) / sizeof(fields[0]),
