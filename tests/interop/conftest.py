@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 for folder in ("interop", "system"):
     sys.path.insert(0, str(ROOT / folder))
 
-from harness import etcp  # noqa: E402,F401  (a fixture)
+from harness import etcp, ordinary  # noqa: E402,F401  (fixtures)
 
 
 import pytest  # noqa: E402

@@ -602,6 +602,29 @@ class Connection(Wire):
         if back != data:
             raise PeerError("not an echo")
 
+    def stall(self, stream):
+        """Makes a stream of an echo service one that takes no more and sends no more: its echo has used up this side's
+        window, for which no credit is given, and the other side's window is full. Returns what may not be passed."""
+        limit = WINDOW
+        for start in range(0, WINDOW, 32768):
+            self.send_frame(frame(DATA, stream, bytes(32768)))
+            back = 0
+            while back < 32768:
+                got = self.receive_frame()
+                if got.id == CREDIT:
+                    limit = got.limit
+                elif got.id == DATA and got.stream == stream:
+                    back += len(got.body)
+                else:
+                    raise PeerError("%r from an echo" % got)
+        self.heartbeat(skip=(CREDIT,))
+        while self.kept:
+            limit = self.receive_frame().limit
+        for start in range(WINDOW, limit, 32768):
+            self.send_frame(frame(DATA, stream, bytes(min(32768, limit - start))))
+        self.heartbeat(skip=())
+        return limit
+
     def goodbye(self, code=CODE_OK, reason=b""):
         self.send_frame(code_frame(GOODBYE, 0, code, reason))
 

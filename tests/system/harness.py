@@ -11,9 +11,11 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -66,6 +68,30 @@ def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+NOBODY = 65534
+
+
+def ordinary_user(tmp_path_factory):
+    """(user, folder) for programs that must not run as root: this user, or nobody with a folder that it may use."""
+    if os.geteuid() != 0:
+        return None, tmp_path_factory.mktemp("ordinary")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="etcp-test-"))
+    os.chown(folder, NOBODY, NOBODY)
+    try:
+        subprocess.run([BIN / "etcp", "--version"], user=NOBODY, cwd=folder, capture_output=True, check=True)
+    except (OSError, subprocess.SubprocessError):
+        shutil.rmtree(folder)
+        machine_skip("other users may not run the programs where they were built")
+    return NOBODY, folder
+
+
+@pytest.fixture
+def ordinary(tmp_path_factory):
+    user, folder = ordinary_user(tmp_path_factory)
+    yield user, folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Output:
@@ -128,7 +154,7 @@ class Output:
 class Program:
     """A running program of the project."""
 
-    def __init__(self, bench, name, arguments, stdin=subprocess.DEVNULL, env=None, files=None, cwd=None):
+    def __init__(self, bench, name, arguments, stdin=subprocess.DEVNULL, env=None, files=None, cwd=None, user=None):
         self.name = name
         environment = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
@@ -153,6 +179,7 @@ class Program:
             cwd=cwd or bench.path,
             preexec_fn=limit_files if files else None,
             bufsize=0,
+            user=user,
         )
         label = "%s[%d]" % (name, self.process.pid)
         self.out = Output(self.process.stdout, label + " stdout")
@@ -170,6 +197,16 @@ class Program:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def resident_bytes(self):
+        """Memory in use, or None where a sanitizer's own would drown it."""
+        if sanitized():
+            return None
+        with open("/proc/%d/statm" % self.pid, encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def descriptors(self):
+        return len(os.listdir("/proc/%d/fd" % self.pid))
 
     def kill(self):
         """SIGKILL; waits until it is gone."""

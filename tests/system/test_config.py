@@ -8,7 +8,7 @@ import re
 import pytest
 
 import etcp_peer
-from harness import BIN, EX_CONFIG, EX_USAGE, machine_skip
+from harness import BIN, EX_CONFIG, EX_USAGE
 
 PUB = etcp_peer.key_text("pub", etcp_peer.public_of(bytes(range(32))))
 OTHER = etcp_peer.key_text("pub", etcp_peer.public_of(bytes(range(1, 33))))
@@ -137,12 +137,12 @@ AGENT = {
 }
 
 
-def ways(etcp, daemon, path):
+def ways(etcp, daemon, path, **options):
     """The three ways to meet a configuration: (name, how it ended)."""
     kind = "--server" if daemon == "etcp-server" else "--agent"
-    yield "--check-config", etcp.finished(daemon, "--check-config", "-c", path)
-    yield "start", etcp.finished(daemon, "-c", path)
-    yield "etcp check", etcp.finished("etcp", "check", kind, path)
+    yield "--check-config", etcp.finished(daemon, "--check-config", "-c", path, **options)
+    yield "start", etcp.finished(daemon, "-c", path, **options)
+    yield "etcp check", etcp.finished("etcp", "check", kind, path, **options)
 
 
 def check_refused(etcp, daemon, path, line, speaks_of):
@@ -191,12 +191,12 @@ def test_a_folder_is_no_file(etcp, daemon):
 
 
 @pytest.mark.parametrize("daemon", DAEMONS)
-def test_file_that_nobody_may_read(etcp, daemon):
-    if os.geteuid() == 0:
-        machine_skip("root may read everything")
-    path = etcp.write("x.conf", "")
+def test_file_that_may_not_be_read(etcp, ordinary, daemon):
+    user, folder = ordinary
+    path = folder / "x.conf"
+    path.write_text("")
     path.chmod(0)
-    for way, run in ways(etcp, daemon, path):
+    for way, run in ways(etcp, daemon, path, user=user, cwd=folder):
         assert run.status == EX_CONFIG, way
         assert str(path) in run.log.text and "Permission denied" in run.log.text, way
 

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 import etcp_peer
-from harness import EX_CONFIG, EX_NOPERM, machine_skip
+from harness import EX_CONFIG, EX_NOPERM, Server, machine_skip
 
 KEY = bytes(range(1, 33))
 SEC, PUB, NET = (
@@ -150,11 +150,20 @@ def test_first_start_makes_a_key_and_says_the_public_one(etcp, role):
         assert connection.agent_key == etcp_peer.public_of(secret)
 
 
-def test_state_directory_by_default_is_under_the_users(etcp):
-    if os.geteuid() == 0:
-        machine_skip("root's state is in /var/lib/etcp, which a test leaves alone")
-    etcp.server(identity=None)
-    assert mode_of(etcp.state / "etcp" / "server.key") == 0o600
+def test_the_state_directory_of_a_user(etcp, ordinary):
+    """$XDG_STATE_HOME/etcp, else ~/.local/state/etcp."""
+    user, folder = ordinary
+    for env, place in (
+        ({"XDG_STATE_HOME": str(folder / "xdg")}, folder / "xdg" / "etcp"),
+        ({"XDG_STATE_HOME": "", "HOME": str(folder)}, folder / ".local" / "state" / "etcp"),
+    ):
+        path = folder / "server.conf"
+        path.write_text(etcp.server_text(identity=None, authorized_agents='"%s"' % (folder / "authorized_agents")))
+        path.chmod(0o644)
+        server = Server(etcp, path, env=env, user=user, cwd=folder).started()
+        assert mode_of(place / "server.key") == 0o600
+        assert etcp.connect(server).server_key == etcp_peer.load_key("pub", place / "server.pub")
+        etcp.secrets[str(place)] = etcp_peer.load_key("sec", place / "server.key")
 
 
 def test_credentials_directory_comes_before_the_state(etcp):

@@ -249,32 +249,6 @@ def test_every_byte_of_a_record_matters(world):
 # ---- Frames
 
 
-def hold(connection, stream):
-    """Makes a stream of the echo service one that takes no more and sends no more: its echo has used up the window in
-    the agent's direction, for which no credit is given, and the window in its own is full. Returns what may not be
-    passed."""
-    sent = limit = peer.WINDOW
-    back = 0
-    for start in range(0, sent, 32768):
-        connection.send_frame(peer.frame(peer.DATA, stream, bytes(32768)))
-        while back < start + 32768:
-            got = connection.receive_frame()
-            if got.id == peer.CREDIT:
-                limit = got.limit
-            else:
-                assert got.id == peer.DATA
-                back += len(got.body)
-    connection.heartbeat(skip=(peer.CREDIT,))
-    while connection.kept:
-        limit = connection.receive_frame().limit
-    while sent < limit:
-        size = min(32768, limit - sent)
-        connection.send_frame(peer.frame(peer.DATA, stream, bytes(size)))
-        sent += size
-    connection.heartbeat(skip=())
-    return limit
-
-
 def test_bad_frames_end_with_goodbye(world):
     cases = [vector for vector in vectors.inputs(world.suite, "server", "records") if vector["outcome"] == "goodbye"]
     assert len(cases) >= 45
@@ -283,7 +257,7 @@ def test_bad_frames_end_with_goodbye(world):
         frames = vectors.plaintexts(vector)
         if frames[0] == peer.open_frame(1, "hold"):
             connection.send_frame(peer.open_frame(1, "echo"))
-            hold(connection, 1)
+            connection.stall(1)
             frames = [peer.frame(peer.DATA, 1, b"x")] if "past-credit" in vector["name"] else frames[1:]
         for frame in frames:
             connection.send_anyway(connection.seal(frame))
