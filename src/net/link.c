@@ -412,8 +412,12 @@ static void discard(struct link *link)
 static void settle(struct link *link)
 {
     if (link->state == LINK_OPEN) {
+        size_t used = 0;
+
         (void)seal_control(link);
         write_batch(link);
+        /* Of no bytes: the connection gives back what the last record was put together in, which the batch may have pointed to. */
+        (void)!etcp_conn_feed(link->conn, link->loop->in, 0, 0, &used);
     }
     if (link->state == LINK_FLUSHING || (link->state == LINK_OPEN && etcp_conn_closing(link->conn))) {
         close_on(link);

@@ -13,6 +13,7 @@
 #include <etcp/etcp.h>
 
 #include "check.h"
+#include "core/conn.h" /* looks at what a connection owns */
 #include "net/link.h"
 #include "net/loop.h"
 
@@ -660,6 +661,41 @@ static void free_raw_agent(struct raw_agent *agent)
     free(agent);
 }
 
+/* In two reads: what it was put together in does not outlive the moment, or every idle connection would own 64 KiB. */
+static void a_record_in_two_pieces_leaves_no_memory_behind(void)
+{
+    struct side server;
+    struct raw_agent *agent = make_raw_agent(&server, &plain);
+    struct etcp_stream *stream = NULL;
+    static uint8_t data[3000];
+    size_t used = 0, half;
+
+    for (size_t i = 0; i < sizeof(data); i++) {
+        data[i] = pattern(i);
+    }
+    CHECK_INT(etcp_stream_open(agent->conn, "sink", NULL, &stream), 0);
+    turn(agent);
+    CHECK_INT(etcp_stream_send(stream, data, sizeof(data), sizeof(data), agent->out, sizeof(agent->out), &used,
+                               &agent->out_len),
+              0);
+    CHECK_INT(used, sizeof(data));
+    half = agent->out_len / 2;
+    CHECK_INT(send(agent->fd, agent->out, half, MSG_NOSIGNAL), half);
+    for (unsigned i = 0; i < 10; i++) {
+        CHECK(event_base_loop(loop->base, EVLOOP_NONBLOCK) >= 0);
+    }
+    CHECK(link_conn(server.link)->partial != NULL);
+    CHECK_INT(send(agent->fd, agent->out + half, agent->out_len - half, MSG_NOSIGNAL), agent->out_len - half);
+    while (server.received < sizeof(data)) {
+        CHECK(event_base_loop(loop->base, EVLOOP_ONCE) >= 0);
+    }
+    CHECK(link_conn(server.link)->partial == NULL);
+    free_raw_agent(agent);
+    run();
+    side_done(&server);
+    loop_free(loop);
+}
+
 enum { REFUSED_STREAMS = 2000 };
 
 static bool refuse_streams(struct side *side, const struct etcp_event *event)
@@ -822,6 +858,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(silent_strangers_and_garbage_get_no_byte),
     CHECK_CASE(a_slow_handshake_times_out),
     CHECK_CASE(a_handshake_that_stops_half_way_is_closed_on_time),
+    CHECK_CASE(a_record_in_two_pieces_leaves_no_memory_behind),
     CHECK_CASE(a_flood_of_answers_stops_reading_and_goes_on),
     CHECK_CASE(last_words_are_not_overtaken_by_a_reset),
     CHECK_CASE(a_peer_that_never_reads_is_left),
