@@ -17,6 +17,8 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION /* the place in our source is nobody's business who reads the log */
 #include <systemd/sd-journal.h>
 
+#include "base/utf8.h"
+
 enum log_target {
     LOG_TO_TERMINAL = 0, /* stderr, with the time */
     LOG_TO_SERVICE,      /* stderr of a unit, without fields: whoever reads it adds the time */
@@ -188,45 +190,19 @@ void log_event(enum log_level level, const struct log_field *fields, size_t coun
     va_end(args);
 }
 
-/* Length of the printable character at `s`, 0 if it has to be escaped. UTF-8 is judged as RFC 3629 has it: no overlong forms,
- * no surrogates, nothing above U+10FFFF. */
+/* Length of the printable character at `s`, 0 if it has to be escaped. */
 static size_t printable_length(const uint8_t *s, size_t len)
 {
-    size_t need;
-    uint32_t point;
-    uint32_t least;
+    uint32_t point = 0;
+    size_t length = utf8_length(s, len, &point);
 
-    if (s[0] < 0x80)
-        return s[0] >= 0x20 && s[0] != 0x7f && s[0] != '\\' ? 1 : 0;
-    if (s[0] >= 0xc2 && s[0] <= 0xdf) {
-        need = 2;
-        point = s[0] & 0x1fu;
-        least = 0x80;
-    } else if (s[0] >= 0xe0 && s[0] <= 0xef) {
-        need = 3;
-        point = s[0] & 0x0fu;
-        least = 0x800;
-    } else if (s[0] >= 0xf0 && s[0] <= 0xf4) {
-        need = 4;
-        point = s[0] & 0x07u;
-        least = 0x10000;
-    } else {
-        return 0;
-    }
-    if (len < need)
-        return 0;
-    for (size_t i = 1; i < need; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        point = point << 6 | (s[i] & 0x3fu);
-    }
-    if (point < least || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff) || point < 0xa0)
+    if (length == 0 || point < 0x20 || (point >= 0x7f && point < 0xa0) || point == '\\')
         return 0;
     /* Marks that break or turn around a line where it is shown: they could dress up one log line as another. */
     if (point == 0x061c || (point >= 0x200e && point <= 0x200f) || (point >= 0x2028 && point <= 0x202e) ||
         (point >= 0x2066 && point <= 0x2069))
         return 0;
-    return need;
+    return length;
 }
 
 size_t log_escape(const void *bytes, size_t len, char *ret_text, size_t size)
