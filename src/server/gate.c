@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/message_id.h"
 #include "net/loop.h"
-#include "server/listener.h"
+#include "net/listener.h"
 
 /* So many at a time, then the loop's connections have their turn. */
 enum { ACCEPT_BATCH = 64 };
@@ -194,7 +194,7 @@ static int open_watched(struct gate *gate, const struct address *address, struct
                         struct error_text *ret_error)
 {
     struct listener *listener = NULL;
-    int r = listener_open(address, &listener, ret_error);
+    int r = listener_open(address, 0, &listener, ret_error);
 
     if (r != 0) {
         return r;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * One listening socket, our own or one that systemd passed in. Accepting is the server's business. */
-#ifndef SERVER_LISTENER_H
-#define SERVER_LISTENER_H
+ * One listening socket, our own or one that systemd passed in. Accepting is the owner's business. */
+#ifndef NET_LISTENER_H
+#define NET_LISTENER_H
 
 #include <stdbool.h>
 
@@ -25,9 +25,10 @@ struct listener {
     struct event *event;
 };
 
-/* Listens on an address. A Unix socket's file that nobody listens on any more is replaced. Returns 0 and an owned listener that
- * is not watched yet, or -errno with an error text. */
-int listener_open(const struct address *address, struct listener **ret_listener, struct error_text *ret_error);
+/* Listens on an address. A Unix socket's file that nobody listens on any more is replaced; it gets the permissions `mode`, 0 for
+ * what the umask leaves. Returns 0 and an owned listener that is not watched yet, or -errno with an error text. */
+int listener_open(const struct address *address, mode_t mode, struct listener **ret_listener,
+                  struct error_text *ret_error);
 
 /* Takes a socket that listens already, on success only. As above. */
 int listener_adopt(int fd, struct listener **ret_listener, struct error_text *ret_error);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "server/listener.h"
+#include "net/listener.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,7 +81,7 @@ static void remember_file(struct listener *listener)
 {
     struct stat stat;
 
-    if (listener->actual.any.sa_family == AF_UNIX && lstat(listener->wanted.un.sun_path, &stat) == 0) {
+    if (listener->wanted.any.sa_family == AF_UNIX && lstat(listener->wanted.un.sun_path, &stat) == 0) {
         listener->device = stat.st_dev;
         listener->inode = stat.st_ino;
     }
@@ -98,7 +98,17 @@ static int fail(struct error_text *ret_error, const struct address *address, int
     return error_set(ret_error, r, "can't listen on %s: %s", text, strerror(-r));
 }
 
-int listener_open(const struct address *address, struct listener **ret_listener, struct error_text *ret_error)
+/* Gives a Unix socket's file exactly these permissions. */
+static int set_mode(const struct address *address, mode_t mode)
+{
+    if (address->any.sa_family != AF_UNIX || mode == 0) {
+        return 0;
+    }
+    return chmod(address->un.sun_path, mode) == 0 ? 0 : -errno;
+}
+
+int listener_open(const struct address *address, mode_t mode, struct listener **ret_listener,
+                  struct error_text *ret_error)
 {
     struct listener *listener = calloc(1, sizeof(*listener));
     int r = -ENOMEM;
@@ -113,7 +123,16 @@ int listener_open(const struct address *address, struct listener **ret_listener,
         r = -errno;
         goto out;
     }
+    if (address->any.sa_family == AF_UNIX && mode != 0 && fchmod(listener->fd, mode) != 0) {
+        r = -errno; /* the file is made with what the umask leaves of this, so it is never more open than it is to be */
+        goto out;
+    }
     r = bind_socket(listener->fd, address);
+    if (r != 0) {
+        goto out;
+    }
+    remember_file(listener);
+    r = set_mode(address, mode);
     if (r != 0) {
         goto out;
     }
@@ -123,7 +142,6 @@ int listener_open(const struct address *address, struct listener **ret_listener,
     }
     r = read_actual(listener);
     if (r == 0) {
-        remember_file(listener);
         *ret_listener = listener;
         listener = NULL;
     }
