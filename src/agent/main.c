@@ -158,7 +158,8 @@ static bool add_events(struct agent *agent)
     return true;
 }
 
-/* Signals that come before the loop is there to take them wait for it. */
+/* Signals that come before the loop is there to take them wait for it; those that come after it would meet no handler and
+ * kill what is ending well. */
 static void hold_signals(int how)
 {
     sigset_t signals;
@@ -194,6 +195,7 @@ static int run(const char *config, struct setup *setup)
             log_message(LOG_LEVEL_ERROR, "event loop: %s", strerror(-result));
             return EX_OSERR;
         }
+        hold_signals(SIG_BLOCK);
         tell_systemd("STOPPING=1");
     }
     for (int i = 0; i < EVENTS; i++) {

@@ -163,7 +163,7 @@ class Program:
             "XDG_STATE_HOME": str(bench.path / "state"),
             "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0",
             "UBSAN_OPTIONS": "print_stacktrace=1",
-            "TSAN_OPTIONS": "halt_on_error=0",
+            "TSAN_OPTIONS": "halt_on_error=0:atexit_sleep_ms=0",
         }
         environment.update(env or {})
 

@@ -219,6 +219,20 @@ def test_sigterm_says_goodbye(etcp):
     assert agent.wait() == 0
 
 
+def test_more_signals_than_one(etcp):
+    """Whoever is impatient does not make a good end a bad one."""
+    listener = etcp.listener()
+    for _ in range(5):
+        agent = etcp.agent(listener.port, message='count = 100 interval = "1h"')
+        connection = etcp.keep(listener.accept())
+        peer.EchoServer(connection, limit=1).run()
+        agent.signal(signal.SIGTERM)
+        connection.close()
+        while agent.process.poll() is None:
+            agent.signal(signal.SIGTERM)
+        assert agent.wait() == 0
+
+
 @pytest.mark.parametrize("when", ["resolving", "connecting", "handshake", "waiting"])
 def test_sigterm_at_any_time(etcp, when):
     listener = etcp.listener()

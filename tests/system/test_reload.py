@@ -305,6 +305,16 @@ def test_an_idle_server_ends_at_once(world, number):
     assert server.wait() == 0
 
 
+def test_more_signals_than_two(world):
+    for _ in range(5):
+        server = world.server()
+        connection = world.connect(server)
+        connection.echo(connection.open(), b"x")
+        while server.process.poll() is None:
+            server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+
+
 def test_the_port_is_free_again_at_once(world):
     server = world.server()
     connection = world.connect(server)
