@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Killed servers, silent peers, dead networks: what is lost is sent again, once, in order."""
 
+import contextlib
 import re
 import signal
 
@@ -104,12 +105,21 @@ def test_server_notices_a_silent_agent(etcp):
 
 
 def test_server_that_answers_nothing_at_all(etcp):
-    """A port that accepts and says nothing: the handshake timeout is the protocol's, so only the way on is tested."""
-    listener, server = etcp.listener(), etcp.server()
+    """A port that accepts and says nothing, or next to nothing: after the protocol's ten seconds the agent goes on."""
+    listener, server = etcp.listener(timeout=40), etcp.server()
     agent = etcp.agent('{"127.0.0.1:%d", "127.0.0.1:%d"}' % (listener.port, server.port), message="count = 1")
     wire = etcp.keep(listener.accept_wire())
     wire.receive_request()
-    wire.close()
+    response = wire.response()
+    with contextlib.suppress(OSError):
+        for byte in response[:30]:
+            wire.send(bytes([byte]))
+            wire.sock.settimeout(1)
+            with contextlib.suppress(TimeoutError):
+                if wire.sock.recv(1) == b"":
+                    break
+        else:
+            raise AssertionError("thirty seconds for a third of a response")
     assert agent.wait() == 0 and len(texts(agent)) == 1
 
 

@@ -138,6 +138,21 @@ def test_unauthenticated_connections_are_bounded(etcp):
     assert gets_in(etcp, server)
 
 
+def test_with_a_network_key_a_full_server_is_silent_to_strangers(etcp):
+    """Nothing is sent before the token has decrypted, no Refusal either; a member is told why."""
+    key = etcp.new_key("net", "network.key")
+    server = etcp.server(limits="max_connections = 1 " + KEEP, network_key_file='"%s"' % (etcp.path / "network.key"))
+    member = etcp.connect(server, suite=peer.CHACHA_NETWORK, network_key=key)
+    for suite, wrong in ((peer.CHACHA, None), (peer.CHACHA_NETWORK, bytes(32)), (peer.AES_NETWORK, bytes(32))):
+        with peer.Wire(peer.open_socket(server.address)) as wire:
+            wire.send_anyway(peer.AgentHandshake(wire.sock, suite, network_key=wrong).request())
+            wire.receive_end()
+    with peer.Wire(peer.open_socket(server.address)) as wire:
+        wire.send_anyway(peer.AgentHandshake(wire.sock, peer.CHACHA_NETWORK, network_key=key).request())
+        assert wire.receive_to_end() in (b"", bytes([peer.REFUSAL, peer.REFUSED_BUSY]))
+    member.heartbeat()
+
+
 def test_silent_and_slow_strangers_are_cut(etcp):
     """The time is one for the whole handshake, however the bytes trickle in."""
     server = etcp.server(limits='handshake_timeout = "400ms"')
