@@ -2,6 +2,7 @@
 #include "server/gate.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct gate {
     void *user;
     struct listener *listeners;
     bool inherited;
+    bool told; /* the log says that it pauses */
     atomic_int state;
     struct event *retry;
 };
@@ -70,16 +72,37 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     gate_retry(arg);
 }
 
+/* A pair of lines for each pause, but not as often as strangers can fill and empty the last places. */
+static void log_paused(struct gate *gate, int error)
+{
+    static struct log_limit limit = LOG_LIMIT(5, 10000000);
+    const struct log_field id = {LOG_ID(MESSAGE_ACCEPT_PAUSED)};
+    uint64_t suppressed = 0;
+
+    gate->told = log_limit_pass(&limit, loop_now_us(), &suppressed);
+    if (gate->told && suppressed > 0) {
+        log_message(LOG_LEVEL_WARNING, "accept paused %" PRIu64 " times more", suppressed);
+    }
+    if (gate->told) {
+        log_event(LOG_LEVEL_WARNING, &id, 1, "accept paused: %s", strerror(error));
+    }
+}
+
+static void log_resumed(struct gate *gate)
+{
+    if (gate->told) {
+        log_message(LOG_LEVEL_NOTICE, "accept resumed");
+    }
+}
+
 /* An error of accept4(). Returns whether to go on accepting at once. */
 static bool accept_failed(struct gate *gate, int error)
 {
-    const struct log_field id = {LOG_ID(MESSAGE_ACCEPT_PAUSED)};
-
     switch (error) {
     case EAGAIN:
         if (atomic_load(&gate->state) == GATE_TRYING) {
             set_state(gate, GATE_OPEN);
-            log_message(LOG_LEVEL_NOTICE, "accept resumed");
+            log_resumed(gate);
         }
         return false;
     case EINTR:
@@ -98,7 +121,7 @@ static bool accept_failed(struct gate *gate, int error)
     default:
         /* The connection stays in the queue and would be reported again and again. */
         if (atomic_load(&gate->state) == GATE_OPEN) {
-            log_event(LOG_LEVEL_WARNING, &id, 1, "accept paused: %s", strerror(error));
+            log_paused(gate, error);
         }
         set_state(gate, GATE_PAUSED);
         return false;

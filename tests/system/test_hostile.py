@@ -46,12 +46,17 @@ def test_taking_and_leaving_the_last_place_does_not_fill_the_log(etcp):
     def used():
         return len(os.listdir("/proc/%d/fd" % server.pid))
 
-    guests = [etcp.socket(server) for _ in range(files - used())]
-    eventually(lambda: used() == files, "every place is taken")
+    def enter():
+        wire = etcp.socket(server)
+        wire.send(peer.AgentHandshake(wire.sock, peer.CHACHA).request())
+        assert wire.receive(105)[0] == peer.RESPONSE
+        return wire
+
+    guests = [enter() for _ in range(files - used())]
     for _ in range(40):
-        guests.append(etcp.socket(server))  # it has to wait,
-        guests.pop(0).close()  # but not for long
-        guests[-1].send(peer.AgentHandshake(guests[-1].sock, peer.CHACHA).request())
-        assert guests[-1].receive(105)[0] == peer.RESPONSE
+        for guest in (guests.pop(0), guests.pop(0)):
+            guest.close()
+        eventually(lambda: used() == files - 2, "two places are free")
+        guests += [enter(), enter()]
     server.log.wait("accept paused")
     assert len(server.log.lines("accept paused|accept resumed")) <= 20, server.log.text
