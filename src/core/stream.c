@@ -159,7 +159,7 @@ const char *stream_on_data(struct etcp_stream *stream, size_t len)
 static void close_side(struct etcp_stream *stream, bool *side)
 {
     *side = true;
-    stream->ended = stream->local_closed && stream->peer_closed;
+    stream->ended = stream->ended || (stream->local_closed && stream->peer_closed);
 }
 
 const char *stream_on_close(struct etcp_stream *stream)

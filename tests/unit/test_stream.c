@@ -38,6 +38,17 @@ static void stream_rejects_data_and_close_after_close(void)
     CHECK(s->ended);
 }
 
+/* The frame that closes may be what a connection has no memory for: then the connection's end has ended the stream. */
+static void stream_that_has_ended_stays_so(void)
+{
+    struct etcp_stream *s = begin();
+
+    s->ended = true;
+    stream_close_local(s);
+    CHECK(s->ended);
+    CHECK(stream_credit(s) == 0);
+}
+
 static void stream_rejects_credit_that_breaks_a_rule(void)
 {
     struct etcp_stream *s = begin();
@@ -182,6 +193,7 @@ static void stream_table_finds_all_and_only_what_is_there(void)
 }
 
 static const struct check_case cases[] = {
+    CHECK_CASE(stream_that_has_ended_stays_so),
     CHECK_CASE(stream_rejects_data_past_the_limit),
     CHECK_CASE(stream_rejects_data_and_close_after_close),
     CHECK_CASE(stream_rejects_credit_that_breaks_a_rule),
