@@ -14,8 +14,8 @@
 
 #include "base/log.h"
 #include "base/message_id.h"
-#include "net/loop.h"
 #include "net/listener.h"
+#include "net/loop.h"
 
 /* So many at a time, then the loop's connections have their turn. */
 enum { ACCEPT_BATCH = 64 };
