@@ -189,6 +189,19 @@ def test_the_classic_suite_too(etcp):
     check(etcp, server, secrets, etcp.server_public)
 
 
+def test_secret_memory_is_locked(etcp):
+    """Where nothing may be dumped, nothing is swapped either (the limit for locked memory allows what a server needs)."""
+    if sanitized():
+        machine_skip("sanitizers lock no memory")
+    server = etcp.server()
+    connection = etcp.connect(server)
+    connection.echo(connection.open(), b"x")
+    with open("/proc/%d/smaps" % server.pid, encoding="ascii", errors="replace") as smaps:
+        secret = [line.split() for line in smaps if line.startswith("VmFlags:") and " dd" in line and " wr" in line]
+    assert secret
+    assert all("lo" in flags for flags in secret)
+
+
 def test_the_method_finds_a_secret_that_is_there(etcp):
     """The control: the same search in this test's own memory, where the secrets are."""
     secret = etcp.new_key("sec", "control.key")
