@@ -212,6 +212,9 @@ ETCP_API ETCP_MUST_USE int etcp_conn_ping(struct etcp_conn *conn, uint64_t now_u
  * that fires early does no harm. */
 ETCP_API uint64_t etcp_conn_deadline(const struct etcp_conn *conn);
 
+/* When the last valid record arrived, by the caller's clock; 0 before the connection was accepted (etcp_conn_accept). */
+ETCP_API uint64_t etcp_conn_last_heard_us(const struct etcp_conn *conn);
+
 /* Does what is due: a heartbeat, or giving up. Returns 0, ETCP_ETIMEDOUT (handshake), or ETCP_ELOST (dead peer). */
 ETCP_API ETCP_MUST_USE int etcp_conn_tick(struct etcp_conn *conn, uint64_t now_us);
 
@@ -268,6 +271,9 @@ ETCP_API void etcp_stream_free(struct etcp_stream *stream);
 
 /* How many streams have not been freed. */
 ETCP_API size_t etcp_conn_streams(const struct etcp_conn *conn);
+
+/* How many of the peer's streams were refused with `limit`, because `max_streams` were open: no event tells of them. */
+ETCP_API uint64_t etcp_conn_streams_refused(const struct etcp_conn *conn);
 
 /* ---- Classic messages (section 6) ----------------------------------------------------------------------------------------- */
 

@@ -347,6 +347,7 @@ static int on_open(struct etcp_conn *conn, const struct frame *frame, uint8_t *b
         return 0;
     }
     if (conn->streams.peer_count >= conn->max_streams) {
+        conn->streams_refused++;
         refuse_stream(conn, frame->stream, ETCP_CODE_LIMIT, "too many streams in this connection");
         return 0;
     }
@@ -638,6 +639,11 @@ size_t etcp_conn_streams(const struct etcp_conn *conn)
     return conn->streams.count;
 }
 
+uint64_t etcp_conn_streams_refused(const struct etcp_conn *conn)
+{
+    return conn->streams_refused;
+}
+
 void etcp_conn_goodbye(struct etcp_conn *conn, enum etcp_code code, const char *reason)
 {
     if (conn->state == CONN_CLOSING)
@@ -694,6 +700,11 @@ uint64_t etcp_conn_deadline(const struct etcp_conn *conn)
     uint64_t dead = conn->last_valid_us + conn->dead_peer_timeout_us;
     uint64_t ask = conn->last_valid_us + conn->heartbeat_interval_us;
     return conn->ask_outstanding || dead < ask ? dead : ask;
+}
+
+uint64_t etcp_conn_last_heard_us(const struct etcp_conn *conn)
+{
+    return conn->last_valid_us;
 }
 
 int etcp_conn_tick(struct etcp_conn *conn, uint64_t now_us)

@@ -44,6 +44,7 @@ struct etcp_conn {
     uint64_t handshake_deadline_us;
     uint64_t heartbeat_interval_us;
     uint64_t dead_peer_timeout_us;
+    uint64_t streams_refused;
     uint64_t last_valid_us; /* when the last valid record arrived */
     uint64_t asked_us;      /* when the outstanding heartbeat was asked */
     uint64_t asks;          /* its opaque bytes */
