@@ -6,7 +6,7 @@ cd /root
 step() { printf -- '--- %s\n' "$*"; }
 die() {
 	printf 'failed: %s\n' "$*" >&2
-	journalctl -q --no-pager -n 80 >&2
+	journalctl -q --no-pager -n 60 --grep "etcp|probe" >&2
 	exit 1
 }
 
