@@ -397,7 +397,7 @@ static void discard(struct link *link)
     }
     if (n > 0) {
         link->end.received_bytes += (uint64_t)n;
-        link->discarded += (size_t)n;
+        link->discarded += link->state == LINK_LINGERING ? (size_t)n : 0; /* while last words wait, time is the bound */
         if (link->discarded <= LINGER_BYTES) {
             return;
         }

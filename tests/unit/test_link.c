@@ -808,6 +808,43 @@ static void a_peer_that_never_reads_is_left(void)
     loop_free(loop);
 }
 
+/* What is discarded before the last words are out does not count as lingering: section 3 has that begin afterwards. */
+static void last_words_wait_for_a_peer_that_sends_a_lot_and_reads_late(void)
+{
+    static const struct behaviour bulk = {.up = send_bulk_when_opened};
+    struct side server;
+    struct raw_agent *agent = make_raw_agent(&server, &bulk);
+    struct etcp_stream *stream = NULL;
+    uint8_t noise[4096] = {0};
+    size_t sent = 0;
+
+    agent->stop_reading = true;
+    CHECK_INT(etcp_stream_open(agent->conn, "bulk", NULL, &stream), 0);
+    while (server.opened == 0 || link_has_room(server.link)) {
+        turn(agent);
+    }
+    link_goodbye(server.link, ETCP_CODE_UNAUTHORIZED, "bye");
+    while (server.closed == 0 && sent < (2u << 20)) {
+        ssize_t n = send(agent->fd, noise, sizeof(noise), MSG_NOSIGNAL);
+
+        CHECK(n > 0 || errno == EAGAIN);
+        sent += n > 0 ? (size_t)n : 0;
+        CHECK(event_base_loop(loop->base, EVLOOP_NONBLOCK) >= 0);
+    }
+    agent->stop_reading = false;
+    while (!agent->eof) {
+        turn(agent);
+    }
+    CHECK(agent->ended);
+    free_raw_agent(agent);
+    if (server.closed == 0) {
+        run();
+    }
+    CHECK_INT(server.end.error, 0);
+    side_done(&server);
+    loop_free(loop);
+}
+
 static void a_bad_record_ends_the_link(void)
 {
     struct side server;
@@ -862,6 +899,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(a_flood_of_answers_stops_reading_and_goes_on),
     CHECK_CASE(last_words_are_not_overtaken_by_a_reset),
     CHECK_CASE(a_peer_that_never_reads_is_left),
+    CHECK_CASE(last_words_wait_for_a_peer_that_sends_a_lot_and_reads_late),
     CHECK_CASE(a_bad_record_ends_the_link),
     CHECK_CASE(a_new_link_can_be_ended_at_once),
 };
