@@ -296,6 +296,37 @@ static void conn_refuses_streams_while_it_shuts_down(void)
     end();
 }
 
+/* Both sides finish what is open; that holds for the one that has announced the end as well. */
+static void conn_refuses_streams_of_a_peer_that_shuts_down(void)
+{
+    struct etcp_stream *stream = NULL;
+
+    begin();
+    scripted_say_code(&s, GOODBYE, 0, ETCP_CODE_SHUTTING_DOWN, "soon");
+    CHECK(!s.end.ended);
+    scripted_say_open(&s, 5, "echo");
+    scripted_expect_code(&s, ERROR, 5, ETCP_CODE_SHUTTING_DOWN);
+    CHECK_INT(etcp_stream_open(s.end.conn, "echo", NULL, &stream), ETCP_ECLOSED);
+    scripted_say_data(&s, 1, 10);
+    scripted_expect(&s, DATA, 1);
+    scripted_say_code(&s, GOODBYE, 0, ETCP_CODE_SHUTTING_DOWN, "now");
+    CHECK(s.end.ended);
+    CHECK_INT(s.end.end_code, ETCP_CODE_SHUTTING_DOWN);
+    end();
+}
+
+static void conn_says_nothing_after_the_peers_goodbye(void)
+{
+    begin();
+    s.end.no_drain = true;
+    scripted_say_heartbeat(&s, 0, 1);
+    CHECK(etcp_conn_pending(s.end.conn) > 0);
+    scripted_say_code(&s, GOODBYE, 0, ETCP_CODE_OK, "");
+    CHECK(s.end.ended);
+    CHECK_INT(etcp_conn_pending(s.end.conn), 0);
+    end();
+}
+
 /* ---- Records ------------------------------------------------------------------------------------------------------------- */
 
 /* A record that fails ends everything, with nothing said; what came before in the same piece is processed. */
@@ -684,6 +715,8 @@ static const struct check_case cases[] = {
     CHECK_CASE(conn_gives_reasons_as_they_came),
     CHECK_CASE(conn_says_goodbye_once_and_cuts_its_reason),
     CHECK_CASE(conn_refuses_streams_while_it_shuts_down),
+    CHECK_CASE(conn_refuses_streams_of_a_peer_that_shuts_down),
+    CHECK_CASE(conn_says_nothing_after_the_peers_goodbye),
     CHECK_CASE(conn_closes_silently_on_a_bad_record),
     CHECK_CASE(conn_judges_a_head_without_waiting),
     CHECK_CASE(conn_takes_nothing_while_a_decision_is_due),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <etcp/etcp.h>
+#include <sodium.h>
 
 #include "check.h"
 #include "core/bytes.h"
@@ -146,6 +147,30 @@ static void record_rekeys_once_at_each_multiple(void)
     CHECK_INT(sender.n, RECORD_REKEY_EVERY + 2);
 }
 
+/* What was expanded of a key is replaced with it (section 5). The expanded keys lie at the front of the cache. */
+static void record_rekey_wipes_what_was_expanded(void)
+{
+    enum {
+        SEARCHED = 64 * 1024,
+    };
+    crypto_aead_aes256gcm_state expanded;
+    uint8_t record[64];
+
+    if (!aead_available(AEAD_AES256GCM)) {
+        (void)printf("skipped: this processor has no AES\n");
+        return;
+    }
+    begin(false);
+    aead_key_init(&sender.key, cache, AEAD_AES256GCM, key_bytes[0]);
+    CHECK_INT(crypto_aead_aes256gcm_beforenm(&expanded, key_bytes[0]), 0);
+    sender.n = RECORD_REKEY_EVERY - 1;
+    (void)make(record, 8);
+    CHECK(memmem(cache, SEARCHED, &expanded, 240) != NULL); /* its round keys */
+    (void)make(record, 8);
+    CHECK(memmem(cache, SEARCHED, &expanded, 240) == NULL);
+    sodium_memzero(&expanded, sizeof(expanded));
+}
+
 static void record_number_zero_is_not_rekeyed(void)
 {
     uint8_t record[64], before[AEAD_KEY_BYTES];
@@ -222,6 +247,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(record_rejects_any_other_bit_of_its_body),
     CHECK_CASE(record_rejects_a_cut_body),
     CHECK_CASE(record_rekeys_once_at_each_multiple),
+    CHECK_CASE(record_rekey_wipes_what_was_expanded),
     CHECK_CASE(record_number_zero_is_not_rekeyed),
     CHECK_CASE(record_largest_and_smallest),
     CHECK_CASE(record_classic_takes_any_nonce_and_counts_up_modulo),
