@@ -45,6 +45,7 @@ static const struct config_option root_options[] = {
     {"network_key_file", CONFIG_PATH_OR_NONE, "", AT(network_key_file)},
     {"suite", CONFIG_WORD, "auto", AT(suite), .words = suites},
     {"log_level", CONFIG_WORD, "info", AT(log_level), .words = levels},
+    {"status_socket", CONFIG_PATH_OR_WORD, "", AT(status_socket)},
 };
 
 static const struct config_option reconnect_options[] = {
@@ -68,10 +69,15 @@ static const struct config_option message_options[] = {
     {"interval", CONFIG_DURATION, "1s", AT(message.interval_us), .maximum = 24 * HOUR},
 };
 
+static const struct config_option metrics_options[] = {
+    {"bind", CONFIG_METRICS, "", AT(metrics)},
+};
+
 static const struct config_section sections[] = {
     {.options = root_options, .option_count = COUNT(root_options)},
     {"reconnect", .options = reconnect_options, .option_count = COUNT(reconnect_options)},
     {"heartbeat", .options = heartbeat_options, .option_count = COUNT(heartbeat_options)},
+    {"metrics", .options = metrics_options, .option_count = COUNT(metrics_options)},
     {"message", .options = message_options, .option_count = COUNT(message_options)},
     {"forward", .later = "forwarding is not in this version: expected a message section"},
 };

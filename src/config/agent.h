@@ -47,6 +47,8 @@ struct config_agent {
     enum log_level log_level;
     struct config_reconnect reconnect;
     struct config_heartbeat heartbeat;
+    const char *status_socket;     /* "": in the runtime directory; "none": there is none; else a path */
+    struct config_address metrics; /* numeric or a path; kind 0: none */
     struct config_message message;
     struct config_values *values;
 };

@@ -42,6 +42,7 @@ static const struct config_option root_options[] = {
     {"classic_service", CONFIG_SERVICE, "echo", AT(classic_service)},
     {"workers", CONFIG_NUMBER, "0", AT(workers), .maximum = CONFIG_WORKERS_MAX},
     {"drain_timeout", CONFIG_DURATION, "30s", AT(drain_timeout_us), .maximum = HOUR},
+    {"status_socket", CONFIG_PATH_OR_WORD, "", AT(status_socket)},
 };
 
 static const struct config_option limit_options[] = {
@@ -68,10 +69,15 @@ static const struct config_option service_options[] = {
     {"proxy_protocol", CONFIG_TEXT, .later = forward_later},
 };
 
+static const struct config_option metrics_options[] = {
+    {"bind", CONFIG_METRICS, "", AT(metrics)},
+};
+
 static const struct config_section sections[] = {
     {.options = root_options, .option_count = COUNT(root_options)},
     {"limits", .options = limit_options, .option_count = COUNT(limit_options)},
     {"heartbeat", .options = heartbeat_options, .option_count = COUNT(heartbeat_options)},
+    {"metrics", .options = metrics_options, .option_count = COUNT(metrics_options)},
     {"service", "echo", .options = service_options, .option_count = COUNT(service_options)},
 };
 

@@ -42,6 +42,8 @@ struct config_server {
     uint32_t workers;            /* 0: one per core */
     struct config_limits limits;
     struct config_heartbeat heartbeat;
+    const char *status_socket;     /* "": in the runtime directory; "none": there is none; else a path */
+    struct config_address metrics; /* numeric or a path; kind 0: none */
     uint64_t drain_timeout_us;
     struct config_service *services; /* at least one: with no section, "echo" for everybody */
     size_t service_count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Values into structs: each type's form and range, and what to say when a value does not have them. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,12 +140,20 @@ static int store_text(const struct store *s, const char **at)
         if (!etcp_service_name_valid(text))
             return bad(s, 0, "a service name: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit");
         break;
+    case CONFIG_PATH_OR_WORD:
+        if (strcmp(text, "none") == 0)
+            break;
+        if (len >= CONFIG_PATH_BYTES)
+            return bad(s, 0, "the path of a Unix socket, at most 107 bytes");
+        __attribute__((fallthrough));
     case CONFIG_PATH:
     case CONFIG_PATH_OR_NONE:
-        if (len == 0 && s->option->type == CONFIG_PATH_OR_NONE)
+        if (len == 0 && s->option->type != CONFIG_PATH)
             break;
         if (text[0] != '/' || len >= PATH_BYTES || text[len - 1] == '/')
-            return bad(s, 0, "the absolute path of a file");
+            return bad(s, 0,
+                       s->option->type == CONFIG_PATH_OR_WORD ? "the absolute path of a socket, \"none\", or \"\""
+                                                              : "the absolute path of a file");
         break;
     default:
         if (len == 0)
@@ -177,6 +186,30 @@ static int store_addresses(const struct store *s, struct config_address *list)
                 return bad(s, i, "every address once");
         }
     }
+    return 0;
+}
+
+/* Nothing here waits for a resolver: the address is numeric. */
+static int store_metrics(const struct store *s, struct config_address *at)
+{
+    struct config_address address = {0};
+    struct error_text why;
+    uint8_t ignored[16];
+    char host[CONFIG_HOST_BYTES];
+
+    if (only_text(s)[0] == '\0') {
+        *at = address;
+        return 0;
+    }
+    if (config_address_parse(only_text(s), true, &address, &why) < 0) {
+        option_name(s, host, sizeof host);
+        return config_values_fail(s->values, s->value->lines[0], s->error, "%s: %s", host, why.text);
+    }
+    (void)snprintf(host, sizeof host, "%.*s", (int)strcspn(address.host, "%"), address.host);
+    if (address.kind == CONFIG_ADDRESS_INET && inet_pton(AF_INET, host, ignored) != 1 &&
+        inet_pton(AF_INET6, host, ignored) != 1)
+        return bad(s, 0, "an address without a name, as 127.0.0.1:9117, [::1]:9117 or unix:/path");
+    *at = address;
     return 0;
 }
 
@@ -265,6 +298,8 @@ int config_values_store(struct config_values *values, const struct config_instan
             r = value_parse_bool(only_text(&s), at) < 0 ? bad(&s, 0, "true or false") : 0;
         else if (s.option->type == CONFIG_REAL)
             r = store_real(&s, at);
+        else if (s.option->type == CONFIG_METRICS)
+            r = store_metrics(&s, at);
         else if (s.option->type == CONFIG_WORD)
             r = store_word(&s, at);
         else if (s.option->type <= CONFIG_SIZE)

@@ -18,7 +18,9 @@ enum config_type {
     CONFIG_TEXT,         /* const char *, not empty */
     CONFIG_PATH,         /* const char *, absolute */
     CONFIG_PATH_OR_NONE, /* the same, or "" */
+    CONFIG_PATH_OR_WORD, /* the same, or "none" */
     CONFIG_SERVICE,      /* const char *, a service name */
+    CONFIG_METRICS,      /* struct config_address, numeric, where to listen; its kind is 0 for "" */
     CONFIG_BIND_LIST,    /* struct config_address *, where to listen */
     CONFIG_SERVER_LIST,  /* struct config_address *, where to connect to */
     CONFIG_KEY_LIST,     /* uint8_t (*)[CONFIG_KEY_BYTES], public keys */

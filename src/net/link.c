@@ -88,6 +88,32 @@ bool link_has_room(const struct link *link)
     return link->state == LINK_OPEN && link->backlog == NULL;
 }
 
+static void count_received(struct link *link, ssize_t n)
+{
+    link->end.received_bytes += (uint64_t)n;
+    link->loop->received_bytes += (uint64_t)n;
+}
+
+static void count_sent(struct link *link, ssize_t n)
+{
+    link->end.sent_bytes += (uint64_t)n;
+    link->loop->sent_bytes += (uint64_t)n;
+}
+
+void link_traffic(const struct link *link, uint64_t *ret_received, uint64_t *ret_sent)
+{
+    *ret_received = link->end.received_bytes;
+    *ret_sent = link->end.sent_bytes;
+}
+
+uint64_t link_kernel_round_trip_us(const struct link *link)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+
+    return getsockopt(link->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_rtt : 0;
+}
+
 /* ---- State and timers ------------------------------------------------------------------------------------------------ */
 
 static bool takes_input(const struct link *link)
@@ -245,7 +271,7 @@ static void write_batch(struct link *link)
             return;
         }
         n = n < 0 ? 0 : n;
-        link->end.sent_bytes += (uint64_t)n;
+        count_sent(link, n);
         while (first < batch->count && (size_t)n >= batch->pieces[first].iov_len) {
             n -= (ssize_t)batch->pieces[first].iov_len;
             first++;
@@ -350,7 +376,7 @@ static void write_backlog(struct link *link)
         }
         return;
     }
-    link->end.sent_bytes += (uint64_t)n;
+    count_sent(link, n);
     backlog->off += (size_t)n;
     if (backlog->off == backlog->len) {
         free(backlog);
@@ -396,7 +422,7 @@ static void discard(struct link *link)
         return;
     }
     if (n > 0) {
-        link->end.received_bytes += (uint64_t)n;
+        count_received(link, n);
         link->discarded += link->state == LINK_LINGERING ? (size_t)n : 0; /* while last words wait, time is the bound */
         if (link->discarded <= LINGER_BYTES) {
             return;
@@ -546,7 +572,7 @@ static void on_readable(struct link *link)
     ssize_t n = read(link->fd, link->loop->in, LOOP_BUFFER_BYTES);
 
     if (n > 0) {
-        link->end.received_bytes += (uint64_t)n;
+        count_received(link, n);
         feed(link, (size_t)n);
     } else if (n == 0) {
         feed_eof(link);

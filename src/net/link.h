@@ -61,6 +61,12 @@ bool link_message(struct link *link, const uint8_t *data, size_t len);
  * out before `writable`: there is no credit in the classic suite, so not reading is what bounds a slow peer. */
 bool link_message_back(struct link *link, uint8_t *data, size_t len);
 
+/* Bytes on the wire so far. */
+void link_traffic(const struct link *link, uint64_t *ret_received, uint64_t *ret_sent);
+
+/* What the kernel takes for the round-trip time, in microseconds; 0 if it does not know (a Unix socket). */
+uint64_t link_kernel_round_trip_us(const struct link *link);
+
 /* Whether the socket has taken everything so far: false while output waits inside the link. */
 bool link_has_room(const struct link *link);
 

@@ -43,6 +43,7 @@ struct loop {
     uint8_t *out; /* LOOP_BUFFER_BYTES; what is to be written, until it is written or moved to its connection */
     struct loop_batch batch;
     struct loop_mailbox *mailbox;
+    uint64_t received_bytes, sent_bytes; /* on the wire, by all connections that the loop has had */
 };
 
 /* Returns 0 and an owned loop, or -errno. */

@@ -170,18 +170,43 @@ static int prepare_status(struct publishers *publishers, const struct publishers
     return r;
 }
 
+static int prepare_metrics(struct publishers *publishers, const struct publishers_settings *settings,
+                           struct error_text *ret_error)
+{
+    const bool is_unix = settings->metrics_path[0] != '\0';
+    struct address address;
+    int r = 0;
+
+    if (!is_unix && settings->metrics_host[0] == '\0') {
+        return prepare(publishers, &publishers->metrics, NULL, ret_error);
+    }
+    r = is_unix ? address_from_path(settings->metrics_path, &address)
+                : address_from_numeric(settings->metrics_host, settings->metrics_port, &address);
+    if (r != 0) {
+        return error_set(ret_error, r, "metrics.bind: %s: %s",
+                         is_unix ? settings->metrics_path : settings->metrics_host, strerror(-r));
+    }
+    return prepare(publishers, &publishers->metrics, &address, ret_error);
+}
+
 int publishers_prepare(struct publishers *publishers, const struct publishers_settings *settings,
                        struct error_text *ret_error)
 {
     int r = prepare_status(publishers, settings, ret_error);
 
     if (r == 0) {
-        r = prepare(publishers, &publishers->metrics, settings->metrics, ret_error);
+        r = prepare_metrics(publishers, settings, ret_error);
         if (r != 0) {
             rollback(&publishers->status);
         }
     }
     return r;
+}
+
+bool publishers_has(const struct publishers *publishers, const struct publisher *publisher)
+{
+    return publisher != NULL &&
+           (publisher == publishers->status.publisher || publisher == publishers->metrics.publisher);
 }
 
 void publishers_rollback(struct publishers *publishers)

@@ -10,9 +10,11 @@
 struct publishers;
 
 struct publishers_settings {
-    const char *daemon;            /* "server" or "agent": a part of the automatic path */
-    const char *status_socket;     /* "" automatic, "none", or a path */
-    const struct address *metrics; /* NULL: none */
+    const char *daemon;        /* "server" or "agent": a part of the automatic path */
+    const char *status_socket; /* "" automatic, "none", or a path */
+    const char *metrics_path;  /* of a Unix socket, or "" */
+    const char *metrics_host;  /* numeric, or "": with both empty there are no metrics */
+    uint16_t metrics_port;
 };
 
 /* Returns 0 and owned publishers without sockets, or -ENOMEM. As publisher_new() otherwise. */
@@ -30,6 +32,9 @@ int publishers_prepare(struct publishers *publishers, const struct publishers_se
 
 /* Closes what is not wanted any more, and logs what is new. */
 void publishers_commit(struct publishers *publishers);
+
+/* Whether it is one of them; NULL is not. */
+bool publishers_has(const struct publishers *publishers, const struct publisher *publisher);
 
 /* Everything is as it was before publishers_prepare(). */
 void publishers_rollback(struct publishers *publishers);

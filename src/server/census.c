@@ -19,6 +19,16 @@ struct census {
     void *sources; /* of struct source; bounded by max_connections */
     struct census_counts counts;
     uint32_t refusing;
+    struct census_totals totals;
+};
+
+/* For people; census_limit_name() has the identifiers. */
+static const char *const limit_texts[CENSUS_LIMITS] = {
+    [CENSUS_CONNECTIONS] = "max_connections",
+    [CENSUS_CONNECTIONS_PER_ADDRESS] = "max_connections_per_address",
+    [CENSUS_HANDSHAKES] = "max_handshakes",
+    [CENSUS_HANDSHAKES_PER_ADDRESS] = "max_handshakes of one address",
+    [CENSUS_MEMORY] = "memory",
 };
 
 static int compare(const void *a, const void *b)
@@ -82,24 +92,25 @@ static struct source *meet(struct census *census, const struct address_key *key)
     return source;
 }
 
-static const char *judge(const struct census *census, const struct census_limits *limits, const struct source *source)
+static enum census_limit judge(const struct census *census, const struct census_limits *limits,
+                               const struct source *source)
 {
     uint32_t share = limits->handshakes / CENSUS_HANDSHAKES_SHARE;
 
     share = share > 0 ? share : 1;
     if (census->counts.connections >= limits->connections) {
-        return "max_connections";
+        return CENSUS_CONNECTIONS;
     }
     if (source != NULL && source->connections >= limits->connections_per_address) {
-        return "max_connections_per_address";
+        return CENSUS_CONNECTIONS_PER_ADDRESS;
     }
     if (census->counts.handshakes >= limits->handshakes) {
-        return "max_handshakes";
+        return CENSUS_HANDSHAKES;
     }
     if (source != NULL && source->handshakes >= share) {
-        return "max_handshakes of one address";
+        return CENSUS_HANDSHAKES_PER_ADDRESS;
     }
-    return NULL;
+    return CENSUS_LIMITS;
 }
 
 enum census_verdict census_enter(struct census *census, const struct census_limits *limits,
@@ -107,15 +118,16 @@ enum census_verdict census_enter(struct census *census, const struct census_limi
 {
     enum census_verdict verdict = CENSUS_WELCOME;
     struct source *source = NULL;
-    const char *limit = NULL;
+    enum census_limit limit = CENSUS_LIMITS;
 
     (void)pthread_mutex_lock(&census->lock);
     limit = judge(census, limits, find(census, key));
-    if (limit == NULL) {
+    if (limit == CENSUS_LIMITS) {
         source = meet(census, key);
-        limit = source == NULL ? "memory" : NULL;
+        limit = source == NULL ? CENSUS_MEMORY : CENSUS_LIMITS;
     }
-    if (limit == NULL) {
+    if (limit == CENSUS_LIMITS) {
+        census->totals.welcome++;
         census->counts.connections++;
         census->counts.handshakes++;
         source->connections++;
@@ -123,10 +135,12 @@ enum census_verdict census_enter(struct census *census, const struct census_limi
     } else if (census->refusing < CENSUS_REFUSING_MAX) {
         verdict = CENSUS_REFUSE;
         census->refusing++;
-        *ret_limit = limit;
     } else {
         verdict = CENSUS_CLOSE;
-        *ret_limit = limit;
+    }
+    if (limit != CENSUS_LIMITS) {
+        census->totals.refused[limit]++;
+        *ret_limit = limit_texts[limit];
     }
     (void)pthread_mutex_unlock(&census->lock);
     return verdict;
@@ -168,4 +182,16 @@ void census_count(struct census *census, struct census_counts *ret_counts)
     (void)pthread_mutex_lock(&census->lock);
     *ret_counts = census->counts;
     (void)pthread_mutex_unlock(&census->lock);
+}
+
+void census_total(struct census *census, struct census_totals *ret_totals)
+{
+    (void)pthread_mutex_lock(&census->lock);
+    *ret_totals = census->totals;
+    (void)pthread_mutex_unlock(&census->lock);
+}
+
+const char *census_limit_name(enum census_limit limit)
+{
+    return limit == CENSUS_HANDSHAKES_PER_ADDRESS ? "max_handshakes_per_address" : limit_texts[limit];
 }

@@ -28,6 +28,22 @@ enum census_verdict {
     CENSUS_CLOSE,  /* not counted: close the socket */
 };
 
+/* The limit that a connection met. */
+enum census_limit {
+    CENSUS_CONNECTIONS,
+    CENSUS_CONNECTIONS_PER_ADDRESS,
+    CENSUS_HANDSHAKES,
+    CENSUS_HANDSHAKES_PER_ADDRESS,
+    CENSUS_MEMORY,
+    CENSUS_LIMITS, /* none */
+};
+
+/* All that came, since the start. */
+struct census_totals {
+    uint64_t welcome;
+    uint64_t refused[CENSUS_LIMITS];
+};
+
 /* Counts of the moment. */
 struct census_counts {
     uint32_t connections; /* all but those being refused */
@@ -52,5 +68,9 @@ void census_leave(struct census *census, const struct address_key *key, enum cen
                   bool authenticated);
 
 void census_count(struct census *census, struct census_counts *ret_counts);
+void census_total(struct census *census, struct census_totals *ret_totals);
+
+/* "max_connections", as an identifier; static. */
+const char *census_limit_name(enum census_limit limit);
 
 #endif

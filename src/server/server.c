@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sys/resource.h>
@@ -23,6 +24,7 @@
 #include "net/loop.h"
 #include "server/census.h"
 #include "server/gate.h"
+#include "server/report.h"
 #include "server/snapshot.h"
 #include "server/worker.h"
 
@@ -68,6 +70,7 @@ struct server {
     struct snapshot *snapshot;
     struct census *census;
     struct gate *gate;
+    struct report *report;
     struct post *posts;
     size_t count;   /* of workers */
     size_t emptied; /* of these, without connections while draining */
@@ -78,6 +81,8 @@ struct server {
     bool reload_again;        /* another one was asked for meanwhile */
     unsigned ping;
     struct census_counts shown; /* in the last STATUS= */
+    time_t started;             /* the time of day */
+    uint64_t started_us;
     int exit_code;
 };
 
@@ -319,39 +324,6 @@ static void on_reloaded(void *arg)
     }
 }
 
-static void log_warnings(const struct snapshot *snapshot)
-{
-    const struct config_server *config = snapshot->config;
-
-    if (authorized_missing(snapshot->authorized) && !snapshot_welcomes(snapshot, NULL)) {
-        log_message(LOG_LEVEL_WARNING, "%s is not there: no agent can connect", config->authorized_agents);
-    }
-    for (size_t i = 0; i < config->service_count; i++) {
-        for (size_t j = 0; j < config->services[i].allow_count; j++) {
-            const char *name = config->services[i].allow[j];
-
-            if (!authorized_has_name(snapshot->authorized, name)) {
-                log_message(LOG_LEVEL_WARNING, "service \"%s\" allows \"%s\", which no line of %s names",
-                            config->services[i].name, name, config->authorized_agents);
-            }
-        }
-    }
-    if (config->classic) {
-        log_message(LOG_LEVEL_WARNING, "classic = true: peers of the old wire are served without authentication");
-    }
-}
-
-static void log_key(const struct snapshot *snapshot)
-{
-    const struct log_field id = {LOG_ID(MESSAGE_KEY_MADE)};
-    const bool made = snapshot->identity.created;
-    char text[ETCP_KEY_TEXT_BYTES];
-
-    etcp_key_format(ETCP_KEY_PUBLIC, etcp_identity_public(snapshot->identity.identity), text);
-    log_event(made ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, &id, made ? 1 : 0, "%s %s: public key %s",
-              made ? "made a new identity," : "identity", snapshot->identity.path, text);
-}
-
 /* Descriptors for all connections that are allowed, as far as the hard limit goes. */
 static void raise_descriptors(const struct config_server *config, size_t workers)
 {
@@ -371,11 +343,17 @@ static void raise_descriptors(const struct config_server *config, size_t workers
 /* Takes the snapshot on success. */
 static int apply(struct server *server, struct snapshot *snapshot, struct error_text *ret_error)
 {
-    int r = gate_set(server->gate, snapshot->binds, snapshot->bind_count, ret_error);
+    int r = report_prepare(server->report, snapshot->config, ret_error);
 
     if (r != 0) {
         return r;
     }
+    r = gate_set(server->gate, snapshot->binds, snapshot->bind_count, ret_error);
+    if (r != 0) {
+        report_rollback(server->report);
+        return r;
+    }
+    report_commit(server->report);
     for (size_t i = 0; i < server->count; i++) {
         struct post *post = &server->posts[i];
 
@@ -407,8 +385,7 @@ static void on_loaded(void *arg)
         return;
     }
     if (r == 0) {
-        log_key(loading->snapshot);
-        log_warnings(loading->snapshot);
+        snapshot_announce(loading->snapshot);
         r = apply(server, loading->snapshot, &loading->error);
     }
     if (r != 0) {
@@ -504,6 +481,60 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     for (size_t i = 0; i < server->count; i++) {
         loop_post_letter(server->posts[i].worker.loop, &server->posts[i].ping);
     }
+}
+
+static int fail(const char *what, int r)
+{
+    log_message(LOG_LEVEL_ERROR, "%s: %s", what, strerror(-r));
+    return snapshot_exit_code(r, EX_UNAVAILABLE);
+}
+
+/* ---- Status and metrics ------------------------------------------------------------------------------------------------ */
+
+static void on_view(void *user, struct report_view *ret_view)
+{
+    static const char *const states[] = {
+        [SERVER_STARTING] = "starting",
+        [SERVER_SERVING] = "serving",
+        [SERVER_DRAINING] = "draining",
+        [SERVER_CUTTING] = "stopping",
+    };
+    const struct server *server = user;
+
+    *ret_view = (struct report_view){
+        .state = states[server->phase],
+        .ready = server->phase == SERVER_SERVING && !gate_is_paused(server->gate),
+        .snapshot = server->snapshot,
+        .gate = server->gate,
+        .started = server->started,
+        .lived_us = loop_now_us() - server->started_us,
+    };
+    census_count(server->census, &ret_view->counts);
+    census_total(server->census, &ret_view->totals);
+}
+
+static int start_report(struct server *server)
+{
+    struct worker *workers[CONFIG_WORKERS_MAX];
+    struct error_text error;
+    int r = 0;
+
+    for (size_t i = 0; i < server->count; i++) {
+        workers[i] = &server->posts[i].worker;
+    }
+    server->started = time(NULL);
+    server->started_us = loop_now_us();
+    r = report_new(workers, server->count, on_view, server, &server->report);
+    if (r != 0) {
+        return fail("can't start", r);
+    }
+    r = report_prepare(server->report, server->snapshot->config, &error);
+    if (r != 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        return snapshot_exit_code(r, EX_UNAVAILABLE);
+    }
+    report_commit(server->report);
+    return EX_OK;
 }
 
 /* ---- Start and end --------------------------------------------------------------------------------------------------- */
@@ -620,6 +651,7 @@ static void clean_up(struct server *server)
         snapshot_release(server->loading->snapshot);
         free(server->loading);
     }
+    report_free(server->report);
     gate_free(server->gate);
     for (int i = 0; i < EVENTS; i++) {
         if (server->events[i] != NULL) {
@@ -636,12 +668,6 @@ static void clean_up(struct server *server)
     free(server->posts);
     census_free(server->census);
     snapshot_release(server->snapshot);
-}
-
-static int fail(const char *what, int r)
-{
-    log_message(LOG_LEVEL_ERROR, "%s: %s", what, strerror(-r));
-    return snapshot_exit_code(r, EX_UNAVAILABLE);
 }
 
 enum { ADDRESSES_TEXT_BYTES = 512 }; /* of a list for the log, which is cut */
@@ -731,8 +757,7 @@ static int start(struct server *server)
     }
     log_set_level(server->snapshot->config->log_level);
     log_message(LOG_LEVEL_INFO, "etcp-server %s", etcp_version());
-    log_key(server->snapshot);
-    log_warnings(server->snapshot);
+    snapshot_announce(server->snapshot);
     r = census_new(&server->census);
     if (r == 0) {
         r = make_workers(server);
@@ -745,6 +770,9 @@ static int start(struct server *server)
         return fail("can't start", r);
     }
     exit_code = listen_somewhere(server);
+    if (exit_code == EX_OK) {
+        exit_code = start_report(server);
+    }
     if (exit_code != EX_OK) {
         return exit_code;
     }

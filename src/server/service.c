@@ -12,8 +12,8 @@ static const struct service_type *find_type(enum config_service_type type)
     return NULL;
 }
 
-int service_open(struct service_streams *owner, const struct config_service *config, struct link *link,
-                 struct etcp_stream *stream, struct service_stream **ret_stream)
+int service_open(struct service_streams *owner, const struct config_service *config, struct tally_service *tally,
+                 struct link *link, struct etcp_stream *stream, struct service_stream **ret_stream)
 {
     const struct service_type *type = find_type(config->type);
     struct service_stream *service = type != NULL ? calloc(1, type->size) : NULL;
@@ -27,6 +27,7 @@ int service_open(struct service_streams *owner, const struct config_service *con
     service->link = link;
     service->stream = stream;
     service->owner = owner;
+    service->tally = tally;
     code = type->open(service);
     if (code != 0) {
         free(service);
@@ -37,6 +38,8 @@ int service_open(struct service_streams *owner, const struct config_service *con
         service->next->previous = service;
     }
     owner->first = service;
+    tally->open++;
+    tally->opened++;
     if (stream != NULL) {
         etcp_stream_set_user(stream, service);
     }
@@ -54,6 +57,7 @@ void service_close(struct service_stream *stream, enum etcp_code code, const cha
     if (stream->next != NULL) {
         stream->next->previous = stream->previous;
     }
+    stream->tally->open--;
     stream->type->release(stream);
     if (stream->stream != NULL) {
         etcp_stream_fail(stream->stream, code, reason);

@@ -12,6 +12,8 @@
 
 #include "config/server.h"
 
+#include "server/tally.h"
+
 struct link;
 struct service_stream;
 
@@ -43,13 +45,20 @@ struct service_stream {
     struct link *link;
     struct etcp_stream *stream; /* NULL: the classic connection itself */
     struct service_streams *owner;
+    struct tally_service *tally;
     struct service_stream *next, *previous;
 };
 
-/* Opens a service on a stream, which it takes (classic: NULL); the stream's user pointer leads to the result.
+/* What a type has sent to the peer. */
+static inline void service_sent(struct service_stream *stream, size_t len)
+{
+    stream->tally->sent_bytes += len;
+}
+
+/* Opens a service on a stream, which it takes (classic: NULL); the stream's user pointer leads to the result. Counts in `tally`.
  * Returns 0 and in *ret_stream what belongs to the owner, or an enum etcp_code, and nothing was taken. */
-int service_open(struct service_streams *owner, const struct config_service *config, struct link *link,
-                 struct etcp_stream *stream, struct service_stream **ret_stream);
+int service_open(struct service_streams *owner, const struct config_service *config, struct tally_service *tally,
+                 struct link *link, struct etcp_stream *stream, struct service_stream **ret_stream);
 
 /* Gives the stream back, with `code` and `reason` as in etcp_stream_fail() if it has not ended. */
 void service_close(struct service_stream *stream, enum etcp_code code, const char *reason);

@@ -93,6 +93,7 @@ static void ring_send(struct echo *echo)
         size_t piece = smaller(echo->count, echo->size - echo->at);
         size_t sent = link_send(echo->base.link, echo->base.stream, echo->ring + echo->at, piece);
 
+        service_sent(&echo->base, sent);
         etcp_stream_consume(echo->base.stream, sent);
         echo->at = (echo->at + sent) & (echo->size - 1);
         echo->count -= sent;
@@ -121,10 +122,12 @@ static void echo_data(struct service_stream *stream, uint8_t *data, size_t len)
 
     if (echo->count == 0) {
         if (link_send_back(stream->link, stream->stream, data, len)) {
+            service_sent(stream, len);
             etcp_stream_consume(stream->stream, len);
             return;
         }
         sent = link_send(stream->link, stream->stream, data, len);
+        service_sent(stream, sent);
         etcp_stream_consume(stream->stream, sent);
     }
     if (sent < len && !ring_add(echo, data + sent, len - sent)) {
@@ -145,6 +148,7 @@ static void echo_message(struct service_stream *stream, uint8_t *data, size_t le
     struct echo *echo = echo_of(stream);
 
     if (echo->count == 0 && link_message_back(stream->link, data, len)) {
+        service_sent(stream, len);
         return;
     }
     if (echo->count > 0 || !ring_add(echo, data, len)) {
@@ -160,6 +164,7 @@ static void echo_writable(struct service_stream *stream)
         ring_send(echo);
         close_when_done(echo);
     } else if (echo->count > 0 && link_message(stream->link, echo->ring, echo->count)) {
+        service_sent(stream, echo->count);
         ring_free(echo);
     }
 }

@@ -13,6 +13,7 @@
 
 #include <etcp/etcp.h>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/message_id.h"
 #include "net/link.h"
@@ -24,6 +25,8 @@ static struct log_limit unlisted_limit = LOG_LIMIT(100, 200000);
 
 /* Who is only told that it was refused must be quick about it. */
 #define REFUSING_TIMEOUT_US 2000000u
+
+#define NO_ROUND_TRIP UINT64_MAX
 
 enum {
     REASON_TEXT_BYTES = 4 * ETCP_REASON_MAX + 64, /* escaped, with the name of the code */
@@ -46,7 +49,11 @@ struct session {
     char *farewell;                 /* the peer's Goodbye, escaped; NULL: none */
     uint64_t id;
     uint64_t started_us;
-    uint64_t active_us; /* when a frame of a stream, or a message, arrived last */
+    uint64_t active_us;       /* when the sweep found last that a frame of a stream, or a message, had arrived */
+    uint64_t round_trip_us;   /* of the last heartbeat; NO_ROUND_TRIP: none was answered */
+    uint64_t asked_us;        /* when a report had it measured last */
+    uint64_t streams_refused; /* by the library, as far as they are in the tally */
+    bool active;              /* something has arrived since the last sweep */
     enum session_state state;
     enum census_verdict verdict;
     struct address_key key;
@@ -131,9 +138,22 @@ static void let_in(struct session *session)
         return; /* no memory: the connection is closing and says why */
     }
     set_state(session, SESSION_UP);
+    session->worker->tally.authenticated[tally_suite_of(etcp_conn_suite(link_conn(session->link)))]++;
     session->active_us = loop_now_us();
     census_authenticated(session->worker->census, &session->key);
     log_connected(session);
+}
+
+/* As service_open(). */
+static int start_service(struct session *session, const struct config_service *service, struct etcp_stream *stream,
+                         struct service_stream **ret_stream)
+{
+    struct tally_service *tally = tally_service(&session->worker->services, service->name);
+
+    if (tally == NULL) {
+        return ETCP_CODE_INTERNAL;
+    }
+    return service_open(&session->streams, service, tally, session->link, stream, ret_stream);
 }
 
 /* A classic peer's messages go to one service, as if it had opened a stream to it. */
@@ -147,8 +167,7 @@ static void let_in_classic(struct session *session)
         service = snapshot_service(snapshot, snapshot->config->classic_service);
     }
     let_in(session);
-    if (session->state == SESSION_UP &&
-        (service == NULL || service_open(&session->streams, service, session->link, NULL, &stream) != 0)) {
+    if (session->state == SESSION_UP && (service == NULL || start_service(session, service, NULL, &stream) != 0)) {
         session_end(session, ETCP_CODE_INTERNAL, "no service for classic peers");
     }
 }
@@ -167,6 +186,7 @@ static void on_peer(struct session *session, const struct etcp_event *event)
         return;
     }
     set_state(session, SESSION_REJECTED);
+    session->worker->tally.unauthorized++;
     log_rejected(session);
     etcp_conn_reject(link_conn(session->link), "this agent's public key is not in the server's authorized_agents");
 }
@@ -185,6 +205,7 @@ static void refuse_stream(struct session *session, struct etcp_stream *stream, c
     log_limited(&limit, loop_now_us(), LOG_LEVEL_NOTICE, fields, sizeof(fields) / sizeof(fields[0]),
                 "stream refused: peer=%s agent=%s service=%s reason=\"%s\"", session->peer, agent_text(session),
                 service, reason);
+    session->worker->tally.streams_refused[code]++;
     etcp_stream_fail(stream, code, reason);
 }
 
@@ -200,7 +221,7 @@ static void on_open(struct session *session, const struct etcp_event *event)
         refuse_stream(session, event->stream, event->service, ETCP_CODE_UNAUTHORIZED,
                       "this agent may not use the service");
     } else {
-        code = service_open(&session->streams, service, session->link, event->stream, &stream);
+        code = start_service(session, service, event->stream, &stream);
         if (code != 0) {
             refuse_stream(session, event->stream, event->service, (enum etcp_code)code, "the service can't be started");
         }
@@ -226,30 +247,32 @@ static void on_event(struct link *link, const struct etcp_event *event, void *us
         on_peer(session, event);
         break;
     case ETCP_EVENT_OPEN:
-        session->active_us = loop_now_us();
+        session->active = true;
         on_open(session, event);
         break;
     case ETCP_EVENT_DATA:
-        session->active_us = loop_now_us();
+        session->active = true;
+        stream->tally->received_bytes += event->len;
         log_message_received(session, stream, event->len);
         stream->type->data(stream, event->data, event->len);
         break;
     case ETCP_EVENT_MESSAGE:
-        session->active_us = loop_now_us();
+        session->active = true;
         if (stream != NULL) {
+            stream->tally->received_bytes += event->len;
             log_message_received(session, stream, event->len);
             stream->type->message(stream, event->data, event->len);
         }
         break;
     case ETCP_EVENT_CLOSE:
-        session->active_us = loop_now_us();
+        session->active = true;
         stream->type->peer_closed(stream);
         break;
     case ETCP_EVENT_CREDIT:
         stream->type->writable(stream);
         break;
     case ETCP_EVENT_STREAM_ERROR:
-        session->active_us = loop_now_us();
+        session->active = true;
         service_close(stream, (enum etcp_code)event->code, NULL);
         break;
     case ETCP_EVENT_END:
@@ -261,8 +284,10 @@ static void on_event(struct link *link, const struct etcp_event *event, void *us
             (void)log_escape(event->reason, event->reason_len, session->farewell + n, REASON_TEXT_BYTES - (size_t)n);
         }
         break;
+    case ETCP_EVENT_PONG:
+        session->round_trip_us = event->round_trip_us;
+        break;
     case ETCP_EVENT_UP:      /* we know: we have let it in */
-    case ETCP_EVENT_PONG:    /* the library's own heartbeats */
     case ETCP_EVENT_DRAIN:   /* it closes when its streams are done */
     case ETCP_EVENT_REFUSED: /* agents only */
         break;
@@ -335,6 +360,44 @@ static void log_handshake_failed(const struct session *session, const struct lin
                 "handshake failed: peer=%s reason=\"%s\"", session->peer, reason);
 }
 
+static enum tally_failure failure_of(const struct link_end *end)
+{
+    if (end->is_errno) {
+        return TALLY_SOCKET;
+    }
+    switch (end->error) {
+    case ETCP_ETIMEDOUT:
+        return TALLY_TIMEOUT;
+    case ETCP_ESUITE:
+        return TALLY_SUITE;
+    case ETCP_EHANDSHAKE:
+    case ETCP_ERECORD:
+    case ETCP_EPROTO:
+        return end->by_peer ? TALLY_CLOSED : TALLY_PROTOCOL;
+    default:
+        return TALLY_OTHER;
+    }
+}
+
+/* Brings the worker's tally up to what the library has counted. */
+static void count_refused(struct session *session)
+{
+    uint64_t refused = etcp_conn_streams_refused(link_conn(session->link));
+
+    session->worker->tally.streams_refused[ETCP_CODE_LIMIT] += refused - session->streams_refused;
+    session->streams_refused = refused;
+}
+
+static void count_disconnected(struct session *session, const struct link_end *end)
+{
+    count_refused(session);
+    if (end->error == 0) {
+        session->worker->tally.disconnected_well++;
+    } else {
+        session->worker->tally.disconnected_failed++;
+    }
+}
+
 static void on_closed(struct link *link, const struct link_end *end, void *user)
 {
     struct session *session = user;
@@ -342,14 +405,19 @@ static void on_closed(struct link *link, const struct link_end *end, void *user)
 
     (void)link;
     if (session->state == SESSION_UP) {
+        count_disconnected(session, end);
         log_disconnected(session, end);
     } else if (session->state == SESSION_HANDSHAKE && session->verdict == CENSUS_WELCOME && session->why == NULL) {
+        worker->tally.failures[failure_of(end)]++;
         log_handshake_failed(session, end);
     }
     while (session->streams.first != NULL) {
         service_close(session->streams.first, ETCP_CODE_RESET, NULL);
     }
     census_leave(worker->census, &session->key, session->verdict, session->state == SESSION_UP);
+    if (worker->cursor == session) {
+        worker->cursor = session->next;
+    }
     if (session->previous != NULL) {
         session->previous->next = session->next;
     } else {
@@ -407,6 +475,7 @@ int session_start(struct worker *worker, const struct newcomer *newcomer)
     session->worker = worker;
     session->state = SESSION_HANDSHAKE;
     session->started_us = loop_now_us();
+    session->round_trip_us = NO_ROUND_TRIP;
     session->id = atomic_fetch_add(&ids, 1) + 1;
     session->verdict = newcomer->verdict;
     session->key = newcomer->key;
@@ -510,7 +579,81 @@ void session_end_if_idle(struct session *session, uint64_t now_us, uint64_t limi
 {
     bool streams = etcp_conn_streams(link_conn(session->link)) > 0;
 
+    if (session->active) {
+        session->active = false;
+        session->active_us = now_us;
+    }
     if (session->state == SESSION_UP && !streams && now_us - session->active_us >= limit_us) {
         session_end(session, ETCP_CODE_TIMEOUT, "idle");
     }
+}
+
+/* ---- Reports ----------------------------------------------------------------------------------------------------------- */
+
+/* The last heartbeat's round trip, else what the kernel says. A peer that talks is never asked for a heartbeat, so looking has it
+ * asked: the next report knows. */
+static uint64_t measure(struct session *session, uint64_t now_us)
+{
+    if (now_us - session->asked_us >= session->worker->snapshot->config->heartbeat.interval_us &&
+        etcp_conn_ping(link_conn(session->link), now_us) == 0) {
+        session->asked_us = now_us;
+        link_flush(session->link);
+    }
+    if (session->round_trip_us != NO_ROUND_TRIP) {
+        return session->round_trip_us;
+    }
+    return link_kernel_round_trip_us(session->link);
+}
+
+static void describe_services(const struct session *session, struct json *json)
+{
+    json_key(json, "services");
+    json_open_array(json);
+    for (struct service_stream *stream = session->streams.first; stream != NULL; stream = stream->next) {
+        if (stream->tally->seen != session->id) {
+            stream->tally->seen = session->id;
+            json_text(json, stream->tally->name);
+        }
+    }
+    json_close_array(json);
+}
+
+bool session_report(struct session *session, uint64_t now_us, struct json *json)
+{
+    const struct etcp_conn *conn = link_conn(session->link);
+    const uint8_t *peer_key = etcp_conn_peer_key(conn);
+    char key[ETCP_KEY_TEXT_BYTES];
+    uint64_t heard_us = 0, received = 0, sent = 0, round_trip_us = 0;
+
+    if (session->state != SESSION_UP) {
+        return false;
+    }
+    count_refused(session);
+    if (json == NULL) {
+        return true;
+    }
+    round_trip_us = measure(session, now_us);
+    heard_us = etcp_conn_last_heard_us(conn);
+    link_traffic(session->link, &received, &sent);
+    key_text(session, key);
+    json_open_object(json);
+    json_member_number(json, "id", session->id);
+    json_member_text(json, "agent", session->agent);
+    json_member_text(json, "public_key", peer_key != NULL ? key : NULL);
+    json_member_text(json, "address", session->peer);
+    json_member_text(json, "suite", etcp_suite_name(etcp_conn_suite(conn)));
+    json_member_number(json, "connected_us", now_us - session->started_us);
+    json_member_number(json, "silent_us", now_us > heard_us ? now_us - heard_us : 0);
+    json_key(json, "round_trip_us");
+    if (round_trip_us > 0) {
+        json_number(json, round_trip_us);
+    } else {
+        json_null(json);
+    }
+    json_member_number(json, "streams", etcp_conn_streams(conn));
+    json_member_number(json, "received_bytes", received);
+    json_member_number(json, "sent_bytes", sent);
+    describe_services(session, json);
+    json_close_object(json);
+    return true;
 }

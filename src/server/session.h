@@ -4,11 +4,13 @@
 #ifndef SERVER_SESSION_H
 #define SERVER_SESSION_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "server/snapshot.h"
 #include "server/worker.h"
 
+struct json;
 struct session;
 
 /* Makes a session of a newcomer, whose socket and place in the census it takes in any case; borrows the newcomer for the
@@ -27,6 +29,9 @@ void session_abort(struct session *session);
 
 /* Ends it if it has no stream and nothing has happened since `limit_us` before `now_us`. */
 void session_end_if_idle(struct session *session, uint64_t now_us, uint64_t limit_us);
+
+/* Brings the worker's tally up to date, and describes an authenticated session (`json` not NULL). Returns whether it is one. */
+bool session_report(struct session *session, uint64_t now_us, struct json *json);
 
 /* The worker's next session; valid while nothing returns to the loop. */
 struct session *session_next(const struct session *session);

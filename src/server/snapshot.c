@@ -7,6 +7,10 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include <etcp/etcp.h>
+
+#include "base/log.h"
+#include "base/message_id.h"
 #include "net/resolve.h"
 
 int snapshot_exit_code(int r, int otherwise)
@@ -183,4 +187,43 @@ bool snapshot_welcomes(const struct snapshot *snapshot, const char *agent)
         }
     }
     return agent != NULL;
+}
+
+static void log_key(const struct snapshot *snapshot)
+{
+    const struct log_field id = {LOG_ID(MESSAGE_KEY_MADE)};
+    const bool made = snapshot->identity.created;
+    char text[ETCP_KEY_TEXT_BYTES];
+
+    etcp_key_format(ETCP_KEY_PUBLIC, etcp_identity_public(snapshot->identity.identity), text);
+    log_event(made ? LOG_LEVEL_NOTICE : LOG_LEVEL_INFO, &id, made ? 1 : 0, "%s %s: public key %s",
+              made ? "made a new identity," : "identity", snapshot->identity.path, text);
+}
+
+static void log_warnings(const struct snapshot *snapshot)
+{
+    const struct config_server *config = snapshot->config;
+
+    if (authorized_missing(snapshot->authorized) && !snapshot_welcomes(snapshot, NULL)) {
+        log_message(LOG_LEVEL_WARNING, "%s is not there: no agent can connect", config->authorized_agents);
+    }
+    for (size_t i = 0; i < config->service_count; i++) {
+        for (size_t j = 0; j < config->services[i].allow_count; j++) {
+            const char *name = config->services[i].allow[j];
+
+            if (!authorized_has_name(snapshot->authorized, name)) {
+                log_message(LOG_LEVEL_WARNING, "service \"%s\" allows \"%s\", which no line of %s names",
+                            config->services[i].name, name, config->authorized_agents);
+            }
+        }
+    }
+    if (config->classic) {
+        log_message(LOG_LEVEL_WARNING, "classic = true: peers of the old wire are served without authentication");
+    }
+}
+
+void snapshot_announce(const struct snapshot *snapshot)
+{
+    log_key(snapshot);
+    log_warnings(snapshot);
 }

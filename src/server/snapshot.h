@@ -37,6 +37,9 @@ int snapshot_load_config(const char *path, struct config_server **ret_config, in
 /* The sysexits(3) code for an -errno: permission, unavailable, or else `otherwise`. */
 int snapshot_exit_code(int r, int otherwise);
 
+/* Logs the identity, and what in the rest may not be as it was meant. */
+void snapshot_announce(const struct snapshot *snapshot);
+
 struct snapshot *snapshot_hold(struct snapshot *snapshot);
 
 /* Gives a reference back; NULL is fine. */

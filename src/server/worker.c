@@ -65,6 +65,7 @@ void worker_done(struct worker *worker)
     }
     snapshot_release(worker->snapshot);
     worker->snapshot = NULL;
+    tally_prune(&worker->services, NULL);
 }
 
 static void *thread_main(void *arg)
@@ -122,6 +123,7 @@ void worker_reload(struct worker *worker, struct snapshot *snapshot)
         session_reload(session, old);
     }
     snapshot_release(old);
+    tally_prune(&worker->services, worker->snapshot->config);
     if (arm_sweep(worker) != 0) {
         log_message(LOG_LEVEL_ERROR, "idle_timeout has no effect: %s", strerror(ENOMEM));
     }

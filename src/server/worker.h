@@ -14,6 +14,7 @@
 #include "net/loop.h"
 #include "server/census.h"
 #include "server/snapshot.h"
+#include "server/tally.h"
 
 struct event;
 struct session;
@@ -37,6 +38,9 @@ struct worker {
     const struct worker_handler *handler;
     void *user;
     struct session *sessions;
+    struct session *cursor; /* of a report under way: the session that it visits next */
+    struct tally tally;
+    struct tally_service *services;
     enum worker_phase phase;
     struct event *sweep;   /* looks for idle connections; NULL without idle_timeout */
     atomic_uint load;      /* connections, those on their way to it included; read by the main thread */

@@ -156,11 +156,13 @@ class Program:
 
     def __init__(self, bench, name, arguments, stdin=subprocess.DEVNULL, env=None, files=None, cwd=None, user=None):
         self.name = name
+        self.runtime = bench.path / ("run%d" % len(bench.programs))
         environment = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "LANG": "C.UTF-8",
             "HOME": str(bench.path),
             "XDG_STATE_HOME": str(bench.path / "state"),
+            "RUNTIME_DIRECTORY": str(self.runtime),
             "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0",
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "TSAN_OPTIONS": "halt_on_error=0:atexit_sleep_ms=0",

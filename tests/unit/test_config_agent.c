@@ -149,15 +149,16 @@ static void wrong_values_are_errors(void)
         {"message { service = \".x\" }", "agent.conf:1: bad value \".x\" for message.service: expected a service name: "
                                          "1 to 64 of a-z 0-9 . _ -, the first a letter or digit"},
         {"messages { }", "agent.conf:1: unknown option or section \"messages\": expected one of: server server_key "
-                         "identity network_key_file suite log_level reconnect heartbeat message"},
+                         "identity network_key_file suite log_level status_socket reconnect heartbeat metrics message"},
         {"message \"x\" { }", "agent.conf:1: section \"message\" has a title: expected message {"},
         {"message { }\nmessage { }", "agent.conf:2: section \"message\" is given twice: expected it once, see line 1"},
         {"forward \"postgres\" { listen = \"127.0.0.1:5432\" }",
          "agent.conf:1: section \"forward\": forwarding is not in this version: expected a message section"},
         {"\nforward { }",
          "agent.conf:2: section \"forward\": forwarding is not in this version: expected a message section"},
-        {"bind = {\"a:1\"}", "agent.conf:1: unknown option or section \"bind\": expected one of: server server_key "
-                             "identity network_key_file suite log_level reconnect heartbeat message"},
+        {"bind = {\"a:1\"}",
+         "agent.conf:1: unknown option or section \"bind\": expected one of: server server_key "
+         "identity network_key_file suite log_level status_socket reconnect heartbeat metrics message"},
     };
 
     bad_each(inputs, CHECK_COUNT(inputs));
@@ -204,7 +205,7 @@ static void secrets_in_the_wrong_place_are_not_shown(void)
         {"server = {\"[" SECRET "]:1\"}",
          "agent.conf:1: server: bad address \"(a secret)\": expected host:port, [v6]:port or unix:/path"},
         {SECRET " = 1", "agent.conf:1: unknown option or section \"(a secret)\": expected one of: server server_key "
-                        "identity network_key_file suite log_level reconnect heartbeat message"},
+                        "identity network_key_file suite log_level status_socket reconnect heartbeat metrics message"},
         {"\"" SECRET "\" = 1", "agent.conf:1: \"(a secret)\" in quotes: expected the name of an option or section"},
         {"suite " SECRET, "agent.conf:1: unexpected \"(a secret)\": expected \"=\""},
         {"server = {\"a:1\" " SECRET "}",

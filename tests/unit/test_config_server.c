@@ -79,6 +79,8 @@ static void defaults_are_those_of_the_manual(void)
     CHECK_INT(c->heartbeat.interval_us, 15000000);
     CHECK_INT(c->heartbeat.timeout_us, 45000000);
     CHECK_INT(c->drain_timeout_us, 30000000);
+    CHECK_STR(c->status_socket, "");
+    CHECK_INT(c->metrics.kind, 0);
     CHECK_INT(c->service_count, 1);
     CHECK_STR(c->services[0].name, "echo");
     CHECK_INT(c->services[0].type, CONFIG_SERVICE_ECHO);
@@ -139,34 +141,70 @@ static void unknown_names_are_errors(void)
     static const struct bad_input inputs[] = {
         {"\n\nbindd = 1",
          "server.conf:3: unknown option or section \"bindd\": expected one of: bind log_level identity "
-         "authorized_agents network_key_file classic classic_service workers drain_timeout limits heartbeat service"},
+         "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket limits "
+         "heartbeat metrics service"},
         {"limits {\n max_stream = 1\n}",
          "server.conf:2: unknown option \"max_stream\" in section \"limits\": expected one of: max_connections "
          "max_connections_per_address max_handshakes max_streams handshake_timeout idle_timeout max_message"},
         {"include(\"/etc/passwd\")",
          "server.conf:1: unknown option or section \"include\": expected one of: bind log_level identity "
-         "authorized_agents network_key_file classic classic_service workers drain_timeout limits heartbeat service"},
+         "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket limits "
+         "heartbeat metrics service"},
         {"include = 1",
          "server.conf:1: unknown option or section \"include\": expected one of: bind log_level identity "
-         "authorized_agents network_key_file classic classic_service workers drain_timeout limits heartbeat service"},
-        {"limit {}",
-         "server.conf:1: unknown option or section \"limit\": expected one of: bind log_level identity "
-         "authorized_agents network_key_file classic classic_service workers drain_timeout limits heartbeat service"},
+         "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket limits "
+         "heartbeat metrics service"},
+        {"limit {}", "server.conf:1: unknown option or section \"limit\": expected one of: bind log_level identity "
+                     "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket "
+                     "limits heartbeat metrics service"},
         {"limits|max_streams = 4",
          "server.conf:1: unexpected character '|': expected values with such characters in quotes"},
-        {"bind.x = 4",
-         "server.conf:1: unknown option or section \"bind.x\": expected one of: bind log_level identity "
-         "authorized_agents network_key_file classic classic_service workers drain_timeout limits heartbeat service"},
+        {"bind.x = 4", "server.conf:1: unknown option or section \"bind.x\": expected one of: bind log_level identity "
+                       "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket "
+                       "limits heartbeat metrics service"},
         {"service \"x\" {\n type=echo\n allow={}\n limits {} }",
          "server.conf:4: unknown option \"limits\" in section \"service\": expected one of: type allow"},
         {"interval = \"1s\"",
          "server.conf:1: unknown option or section \"interval\": expected one of: bind log_level identity "
-         "authorized_agents network_key_file classic classic_service workers drain_timeout limits heartbeat service"},
+         "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket limits "
+         "heartbeat metrics service"},
         {"\"bind\" = {\"0.0.0.0:1\"}", "server.conf:1: \"bind\" in quotes: expected the name of an option or section"},
         {"\x1b[31mred = 1", "server.conf:1: unexpected byte 0x1b: expected text"},
     };
 
     bad_each(inputs, CHECK_COUNT(inputs));
+}
+
+static void metrics_and_status_are_read(void)
+{
+    static const struct {
+        const char *text;
+        int kind;
+        const char *host;
+        unsigned port;
+        const char *path;
+    } cases[] = {
+        {"metrics { bind = \"127.0.0.1:9117\" } status_socket = \"none\"", CONFIG_ADDRESS_INET, "127.0.0.1", 9117, ""},
+        {"metrics { bind = \"[::1]:0\" } status_socket = \"none\"", CONFIG_ADDRESS_INET, "::1", 0, ""},
+        {"metrics { bind = \"[fe80::1%lo]:1\" } status_socket = \"none\"", CONFIG_ADDRESS_INET, "fe80::1%lo", 1, ""},
+        {"metrics { bind = \"unix:/run/m\" } status_socket = \"none\"", CONFIG_ADDRESS_UNIX, "", 0, "/run/m"},
+        {"metrics { bind = \"\" } status_socket = \"none\"", 0, "", 0, ""},
+    };
+
+    for (size_t i = 0; i < CHECK_COUNT(cases); i++) {
+        struct config_server *c = NULL;
+        struct error_text error = {""};
+
+        if (config_server_parse(cases[i].text, strlen(cases[i].text), "server.conf", &c, &error) < 0)
+            (void)fprintf(stderr, "%s\n", error.text);
+        CHECK(c != NULL);
+        CHECK_STR(c->status_socket, "none");
+        CHECK_INT(c->metrics.kind, cases[i].kind);
+        CHECK_STR(c->metrics.host, cases[i].host);
+        CHECK_INT(c->metrics.port, cases[i].port);
+        CHECK_STR(c->metrics.path, cases[i].path);
+        config_server_free(c);
+    }
 }
 
 static void wrong_values_are_errors(void)
@@ -182,6 +220,24 @@ static void wrong_values_are_errors(void)
         {"workers = \" 1\"", "server.conf:1: bad value \" 1\" for workers: expected a whole number from 0 to 256"},
         {"workers = 1.0", "server.conf:1: bad value \"1.0\" for workers: expected a whole number from 0 to 256"},
         {"workers = {1}", "server.conf:1: a list for \"workers\": expected one value"},
+        {"status_socket = \"status.sock\"", "server.conf:1: bad value \"status.sock\" for status_socket: expected the "
+                                            "absolute path of a socket, \"none\", or \"\""},
+        {"status_socket = \"/run/\"",
+         "server.conf:1: bad value \"/run/\" for status_socket: expected the absolute path "
+         "of a socket, \"none\", or \"\""},
+        {"status_socket = \"/012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+         "01234567890123456789\"",
+         "server.conf:1: bad value \"/012345678901234567890123456789012345678901234567890123456789012345678901234...\" "
+         "for status_socket: expected the path of a Unix socket, at most 107 bytes"},
+        {"metrics { bind = \"9117\" }",
+         "server.conf:1: metrics.bind: bad address \"9117\": expected host:port, [v6]:port or unix:/path"},
+        {"metrics { bind = \"127.0.0.1:65536\" }",
+         "server.conf:1: metrics.bind: bad address \"127.0.0.1:65536\": expected a port from 0 to 65535"},
+        {"metrics { bind = \"localhost:9117\" }",
+         "server.conf:1: bad value \"localhost:9117\" for metrics.bind: expected an address without a name, as "
+         "127.0.0.1:9117, [::1]:9117 or unix:/path"},
+        {"metrics { bind = {\"127.0.0.1:1\", \"127.0.0.1:2\"} }",
+         "server.conf:1: a list for \"bind\": expected one value"},
         {"classic = yes", "server.conf:1: bad value \"yes\" for classic: expected true or false"},
         {"classic = 1", "server.conf:1: bad value \"1\" for classic: expected true or false"},
         {"log_level = \"loud\"",
@@ -628,6 +684,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(defaults_are_those_of_the_manual),
     CHECK_CASE(every_option_is_taken),
     CHECK_CASE(unknown_names_are_errors),
+    CHECK_CASE(metrics_and_status_are_read),
     CHECK_CASE(wrong_values_are_errors),
     CHECK_CASE(wrong_addresses_are_errors),
     CHECK_CASE(duplicates_are_errors),
