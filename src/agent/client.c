@@ -546,6 +546,9 @@ static void step(void *arg)
     struct client *client = arg;
 
     if (client->up_due && !client->ending) {
+        if (etcp_conn_closing(link_conn(client->link))) {
+            return; /* the first record has ended it as well: `closed` says how */
+        }
         report_up(client);
         link_flush(client->link);
     } else if (client->state != STATE_STEP) {

@@ -257,6 +257,10 @@ static void up(struct mode *mode, struct link *link)
     }
     if (etcp_conn_suite(link_conn(link)) != ETCP_SUITE_CLASSIC) {
         result = etcp_stream_open(link_conn(link), message->values.service, NULL, &message->stream);
+        if (result == ETCP_ECLOSED) {
+            give_up(message, "the server is shutting down"); /* that came along with the first record */
+            return;
+        }
         if (result < 0) {
             log_message(LOG_LEVEL_ERROR, "cannot open a stream to service \"%s\": %s", message->values.service,
                         etcp_strerror(result));

@@ -227,3 +227,30 @@ def test_heartbeats_are_answered_and_extensions_ignored(world):
     connection.heartbeat(skip=(peer.CREDIT,))
     connection.close()
     world.finish()
+
+
+def test_a_server_that_shuts_down_at_once_is_no_error(world):
+    shake = world.request()
+    shake.send(shake.response())
+    shake.receive_authentication()
+    connection = shake.connection()
+    connection.send(
+        connection.seal(peer.code_frame(peer.GOODBYE, 0, peer.CODE_SHUTTING_DOWN))
+        + connection.seal(peer.code_frame(peer.GOODBYE, 0, peer.CODE_OK))
+    )
+    world.agent.log.wait("disconnected .*: the server is shutting down;")
+    assert not world.agent.log.lines(r"\d error: ")
+    connection.close()
+    world.finish()
+
+
+def test_a_first_record_that_breaks_a_rule_is_named(world):
+    shake = world.request()
+    shake.send(shake.response())
+    shake.receive_authentication()
+    connection = shake.connection()
+    connection.send_frame(peer.frame(0x7F))
+    world.agent.log.wait("cannot connect .*: .*unknown frame id")
+    assert not world.agent.log.lines(r"\d error: |info: connected")
+    connection.close()
+    world.finish()
