@@ -21,6 +21,8 @@
 #include "net/loop.h"
 #include "net/resolve.h"
 
+#define NO_ROUND_TRIP UINT64_MAX
+
 enum state {
     STATE_STEP = 1, /* step() is due: the next address, or the end */
     STATE_RESOLVING,
@@ -50,6 +52,7 @@ struct client {
     struct link *link;
     bool up_due; /* ETCP_EVENT_UP was there, but its record may turn out to be a Goodbye */
     uint64_t started_us, connected_us, up_us;
+    uint64_t round_trip_us; /* of the last heartbeat; NO_ROUND_TRIP: none was answered */
 
     unsigned failures, refusals; /* of this attempt */
     bool refused;                /* the current connection was */
@@ -124,6 +127,9 @@ static void fail(struct client *client)
     log_event(LOG_LEVEL_WARNING, fields, 2, "cannot connect to %s%s%s%s: %s", client->server_text,
               client->address_text[0] != '\0' ? " (" : "", client->address_text,
               client->address_text[0] != '\0' ? ")" : "", client->cause);
+    if (client->handler->failed != NULL) {
+        client->handler->failed(client, client->cause, client->user);
+    }
     step_later(client);
 }
 
@@ -321,6 +327,9 @@ static void on_event(struct link *link, const struct etcp_event *event, void *us
         client->up_due = true;
         loop_post_letter(client->options.loop, &client->step);
         return;
+    case ETCP_EVENT_PONG:
+        client->round_trip_us = event->round_trip_us;
+        break;
     default:
         break;
     }
@@ -490,6 +499,7 @@ static void try_address(struct client *client)
     client->refused = client->told_why = false;
     client->end = (struct client_end){0};
     client->started_us = loop_now_us();
+    client->round_trip_us = NO_ROUND_TRIP;
     log_message(LOG_LEVEL_INFO, "connecting to %s (%s), suite %s", client->server_text, client->address_text,
                 etcp_suite_name(client->suite));
     result = connect_socket(client, address);
@@ -638,6 +648,14 @@ const char *client_server_text(const struct client *client)
 const char *client_address_text(const struct client *client)
 {
     return client->address_text;
+}
+
+uint64_t client_round_trip_us(const struct client *client)
+{
+    if (client->round_trip_us != NO_ROUND_TRIP) {
+        return client->round_trip_us;
+    }
+    return client->link != NULL ? link_kernel_round_trip_us(client->link) : 0;
 }
 
 uint64_t client_connect_us(const struct client *client)

@@ -53,6 +53,9 @@ struct client_end {
 };
 
 struct client_handler {
+    /* An address, or a server's name, was of no use; `cause` is borrowed for the call, in which nothing of the client may be called but
+     * what tells about it. May be NULL. */
+    void (*failed)(struct client *client, const char *cause, void *user);
     /* The connection is up, the server trusted: streams may be opened. */
     void (*up)(struct client *client, struct link *link, void *user);
     /* An event after that, but ETCP_EVENT_END, which `closed` tells. */
@@ -80,6 +83,9 @@ void client_abort(struct client *client, const char *cause);
 const struct config_address *client_server(const struct client *client);
 const char *client_server_text(const struct client *client);
 const char *client_address_text(const struct client *client);
+
+/* Of the last heartbeat, else what the kernel says; 0 if neither is known. */
+uint64_t client_round_trip_us(const struct client *client);
 
 /* Once up: how long connecting and the handshake took, from the first packet to the first record. */
 uint64_t client_connect_us(const struct client *client);

@@ -42,7 +42,9 @@ struct connector {
     struct mode *mode;
     struct event *timer;
     struct backoff backoff;
-    bool finishing; /* exit with `exit_code` when the client is gone */
+    struct history history;
+    uint64_t up_us, due_us; /* the connection's begin; when the timer ends waiting */
+    bool finishing;         /* exit with `exit_code` when the client is gone */
     int exit_code;
     bool reconnect;  /* connect anew at once when the client is gone */
     char cause[512]; /* why we end a connection that could go on; "" */
@@ -107,6 +109,7 @@ static void wait(struct connector *connector, const struct backoff_outcome *outc
     log_message(LOG_LEVEL_INFO, "retrying in %.2f s: %s", (double)delay_us / 1e6, cause);
     enter(connector, STATE_WAITING);
     status(connector, "Waiting %.2f s before the next attempt: %s", (double)delay_us / 1e6, cause);
+    connector->due_us = loop_now_us() + delay_us;
     timeout = (struct timeval){.tv_sec = (time_t)(delay_us / 1000000), .tv_usec = (suseconds_t)(delay_us % 1000000)};
     if (event_add(connector->timer, &timeout) < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot set a timer: %s", strerror(ENOMEM));
@@ -124,6 +127,8 @@ static void on_up(struct client *client, struct link *link, void *user)
     char text[ETCP_KEY_TEXT_BYTES];
 
     connector->link = link;
+    connector->up_us = loop_now_us();
+    history_connected(&connector->history, client_server_text(client));
     enter(connector, STATE_UP);
     if (key != NULL) {
         etcp_key_format(ETCP_KEY_PUBLIC, key, text);
@@ -135,6 +140,13 @@ static void on_up(struct client *client, struct link *link, void *user)
     }
     status(connector, "Connected to %s (%s)", client_server_text(client), client_address_text(client));
     connector->mode->type->up(connector->mode, link);
+}
+
+static void on_failed(struct client *client, const char *cause, void *user)
+{
+    struct connector *connector = user;
+
+    history_failed(&connector->history, client_server_text(client), cause, loop_now_us());
 }
 
 static void on_event(struct client *client, struct link *link, const struct etcp_event *event, void *user)
@@ -185,6 +197,9 @@ static void on_closed(struct client *client, const struct client_end *end, void 
     if (end->was_up) {
         connector->mode->type->down(connector->mode);
         log_disconnected(client, end, cause);
+        if (!connector->finishing && !connector->reconnect) {
+            history_failed(&connector->history, client_server_text(client), cause, loop_now_us());
+        }
     }
     connector->client = NULL;
     connector->link = NULL;
@@ -200,6 +215,7 @@ static void on_closed(struct client *client, const struct client_end *end, void 
 }
 
 static const struct client_handler client_handler = {
+    .failed = on_failed,
     .up = on_up,
     .event = on_event,
     .writable = on_writable,
@@ -223,6 +239,7 @@ static void connect_now(struct connector *connector)
 
     connector->reconnect = false;
     connector->cause[0] = '\0';
+    connector->history.attempts++;
     enter(connector, STATE_CONNECTING);
     status(connector, "Connecting");
     result = client_new(&options, &client_handler, connector, &connector->client);
@@ -307,6 +324,9 @@ int connector_new(struct loop *loop, struct setup *setup, const struct connector
     if (result == 0) {
         result = mode_message_new(loop, setup->config, &mode_owner, connector, &connector->mode);
     }
+    if (result == 0) {
+        result = history_set_servers(&connector->history, setup->config);
+    }
     if (result == 0 && event_add(connector->timer, &now) < 0) {
         result = -ENOMEM;
     }
@@ -326,7 +346,10 @@ int connector_reload(struct connector *connector, struct setup *setup)
     bool reconnect = false;
     int result;
 
-    result = connector->mode->type->reload(connector->mode, setup->config, &reconnect);
+    result = history_set_servers(&connector->history, setup->config);
+    if (result == 0) {
+        result = connector->mode->type->reload(connector->mode, setup->config, &reconnect);
+    }
     if (result < 0) {
         return result;
     }
@@ -353,6 +376,28 @@ int connector_reload(struct connector *connector, struct setup *setup)
         close_client(connector, connector->cause);
     }
     return 0;
+}
+
+void connector_view(const struct connector *connector, struct connector_view *ret_view)
+{
+    const char *state = state_names[connector->state];
+
+    *ret_view = (struct connector_view){
+        .state = connector->state == STATE_UP ? "connected" : state,
+        .link = connector->state == STATE_UP ? connector->link : NULL,
+        .up_us = connector->up_us,
+        .due_us = connector->state == STATE_WAITING ? connector->due_us : 0,
+        .failed_attempts = connector->backoff.attempts,
+        .max_attempts = connector->setup->config->reconnect.max_attempts,
+        .public_key = etcp_identity_public(connector->setup->keys.identity),
+        .history = &connector->history,
+    };
+    if (connector->client != NULL) {
+        ret_view->server = client_server_text(connector->client);
+        ret_view->address = client_address_text(connector->client);
+        ret_view->round_trip_us = client_round_trip_us(connector->client);
+    }
+    connector->mode->type->view(connector->mode, &ret_view->mode);
 }
 
 void connector_stop(struct connector *connector)
@@ -388,6 +433,7 @@ void connector_free(struct connector *connector)
     if (connector->timer != NULL) {
         event_free(connector->timer);
     }
+    history_done(&connector->history);
     setup_free(connector->setup);
     free(connector);
 }

@@ -5,7 +5,13 @@
 #ifndef AGENT_CONNECTOR_H
 #define AGENT_CONNECTOR_H
 
+#include <stdint.h>
+
+#include "agent/history.h"
+#include "agent/mode.h"
+
 struct connector;
+struct link;
 struct loop;
 struct setup;
 
@@ -16,6 +22,23 @@ struct connector_handler {
      * code is the program's to exit with. */
     void (*finished)(int exit_code, void *user);
 };
+
+/* What it is at. Everything is borrowed until the next turn of the loop. */
+struct connector_view {
+    const char *state;  /* "connecting", "connected", "closing", "waiting", "finished" */
+    const char *server; /* in use or tried; NULL: none is */
+    const char *address;
+    struct link *link;      /* NULL without a connection */
+    uint64_t up_us;         /* since when there is one */
+    uint64_t round_trip_us; /* 0: not known */
+    uint64_t due_us;        /* of the next attempt; 0: none is waited for */
+    uint32_t failed_attempts, max_attempts;
+    const uint8_t *public_key; /* ours */
+    const struct history *history;
+    struct mode_view mode;
+};
+
+void connector_view(const struct connector *connector, struct connector_view *ret_view);
 
 /* Makes a connector, which starts with the first turn of the loop. Takes `setup` on success; borrows the loop, the static
  * `handler` and `user`. Returns 0 or -errno. */

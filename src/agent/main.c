@@ -15,6 +15,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "agent/connector.h"
+#include "agent/report.h"
 #include "agent/setup.h"
 #include "base/log.h"
 #include "base/message_id.h"
@@ -40,6 +41,7 @@ struct agent {
     const char *config; /* path of -c, or NULL */
     struct loop *loop;
     struct connector *connector;
+    struct report *report;
     struct event *events[EVENTS];
     int exit_code;
 };
@@ -106,12 +108,19 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
         const enum log_level level = setup->config->log_level;
 
         log_identity(setup);
-        result = connector_reload(agent->connector, setup);
+        result = report_prepare(agent->report, setup->config, &error);
         if (result == 0) {
+            result = connector_reload(agent->connector, setup);
+            if (result < 0) {
+                (void)error_set(&error, 0, "%s", strerror(-result));
+                report_rollback(agent->report);
+            }
+        }
+        if (result == 0) {
+            report_commit(agent->report);
             log_set_level(level);
             log_message(LOG_LEVEL_INFO, "configuration reloaded");
         } else {
-            (void)error_set(&error, 0, "%s", strerror(-result));
             setup_free(setup);
         }
     }
@@ -175,6 +184,8 @@ static void hold_signals(int how)
 static int run(const char *config, struct setup *setup)
 {
     struct agent agent = {.config = config, .exit_code = EX_OSERR};
+    const struct config_agent *settings = setup->config;
+    struct error_text error;
     int result;
 
     result = loop_new(&agent.loop);
@@ -182,13 +193,20 @@ static int run(const char *config, struct setup *setup)
         result = connector_new(agent.loop, setup, &connector_handler, &agent, &agent.connector);
         setup = result == 0 ? NULL : setup;
     }
+    if (result == 0) {
+        result = report_new(agent.loop, agent.connector, &agent.report);
+    }
     if (result == 0 && !add_events(&agent)) {
         result = -ENOMEM;
     }
     if (result < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-result));
+    } else if ((result = report_prepare(agent.report, settings, &error)) < 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        agent.exit_code = result == -EACCES || result == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
     } else {
         hold_signals(SIG_UNBLOCK);
+        report_commit(agent.report);
         tell_systemd("READY=1");
         result = loop_run(agent.loop);
         if (result < 0) {
@@ -203,6 +221,7 @@ static int run(const char *config, struct setup *setup)
             event_free(agent.events[i]);
         }
     }
+    report_free(agent.report);
     connector_free(agent.connector);
     loop_free(agent.loop);
     setup_free(setup);

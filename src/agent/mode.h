@@ -6,6 +6,7 @@
 #define AGENT_MODE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <etcp/etcp.h>
 
@@ -24,6 +25,12 @@ struct mode_owner {
     void (*give_up)(void *user, const char *cause);
 };
 
+/* What a mode is at, for status; the text is borrowed until the mode changes. */
+struct mode_view {
+    const char *service;
+    uint32_t echoed, count; /* messages */
+};
+
 struct mode_type {
     /* A connection is up; borrowed until `down`. */
     void (*up)(struct mode *mode, struct link *link);
@@ -34,6 +41,7 @@ struct mode_type {
     void (*down)(struct mode *mode);
     /* Takes new values. Returns 0, storing whether they need a new connection, or -ENOMEM and nothing has changed. */
     int (*reload)(struct mode *mode, const struct config_agent *config, bool *ret_reconnect);
+    void (*view)(struct mode *mode, struct mode_view *ret_view);
     void (*free)(struct mode *mode);
 };
 

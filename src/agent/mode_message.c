@@ -355,6 +355,17 @@ static int reload(struct mode *mode, const struct config_agent *config, bool *re
     return 0;
 }
 
+static void view(struct mode *mode, struct mode_view *ret_view)
+{
+    const struct message *message = message_of(mode);
+
+    *ret_view = (struct mode_view){
+        .service = message->values.service,
+        .echoed = message->confirmed,
+        .count = message->values.count,
+    };
+}
+
 static void message_free(struct mode *mode)
 {
     struct message *message = message_of(mode);
@@ -372,6 +383,7 @@ static const struct mode_type message_type = {
     .writable = writable,
     .down = down,
     .reload = reload,
+    .view = view,
     .free = message_free,
 };
 
