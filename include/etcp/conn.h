@@ -200,8 +200,11 @@ ETCP_API const uint8_t *etcp_conn_peer_key(const struct etcp_conn *conn);
 ETCP_API void etcp_conn_goodbye(struct etcp_conn *conn, enum etcp_code code, const char *reason);
 
 /* Begins to shut down: Goodbye `shutting-down`; open streams go on, new ones are refused both ways, and when the last has been
- * freed the second Goodbye is sent and the connection is closing. Bound it with etcp_conn_goodbye(). Before the handshake
- * is over, and in the classic suite, it ends at once. */
+ * freed the second Goodbye is sent and the connection is closing. Bound it with etcp_conn_goodbye(). In the classic suite, and
+ * for an agent before the handshake is over, it ends at once. A server's handshake goes on: a request that has not arrived yet
+ * is answered with Refusal `shutting-down` (with a network key only if it proves membership), and ETCP_EBUSY is
+ * returned by the call of feed that took it; an agent that has its answer already may finish: call this again when it has
+ * been accepted. */
 ETCP_API void etcp_conn_shutdown(struct etcp_conn *conn, const char *reason);
 
 /* Sends a heartbeat ask now, unless one is outstanding; ETCP_EVENT_PONG brings the answer.

@@ -669,6 +669,13 @@ void etcp_conn_goodbye(struct etcp_conn *conn, enum etcp_code code, const char *
 
 void etcp_conn_shutdown(struct etcp_conn *conn, const char *reason)
 {
+    /* A server has nothing to say yet. Whom it has not answered is refused when its request is there, the others are
+     * told once they have been accepted: with a network key, a stranger learns nothing either way. */
+    if (!conn->is_agent && (conn->state == CONN_HANDSHAKE || conn->state == CONN_DECIDE)) {
+        if (conn->handshake->refuse == ETCP_REFUSAL_NONE)
+            conn->handshake->refuse = ETCP_REFUSAL_SHUTTING_DOWN;
+        return;
+    }
     if (conn->state != CONN_OPEN || conn->is_classic) {
         etcp_conn_goodbye(conn, ETCP_CODE_SHUTTING_DOWN, reason);
         return;

@@ -142,6 +142,9 @@ static void let_in(struct session *session)
     session->active_us = loop_now_us();
     census_authenticated(session->worker->census, &session->key);
     log_connected(session);
+    if (session->worker->phase != WORKER_SERVING) {
+        session_drain(session); /* its handshake was under way when that began */
+    }
 }
 
 /* As service_open(). */
@@ -167,7 +170,8 @@ static void let_in_classic(struct session *session)
         service = snapshot_service(snapshot, snapshot->config->classic_service);
     }
     let_in(session);
-    if (session->state == SESSION_UP && (service == NULL || start_service(session, service, NULL, &stream) != 0)) {
+    if (etcp_conn_ready(link_conn(session->link)) &&
+        (service == NULL || start_service(session, service, NULL, &stream) != 0)) {
         session_end(session, ETCP_CODE_INTERNAL, "no service for classic peers");
     }
 }
@@ -407,7 +411,8 @@ static void on_closed(struct link *link, const struct link_end *end, void *user)
     if (session->state == SESSION_UP) {
         count_disconnected(session, end);
         log_disconnected(session, end);
-    } else if (session->state == SESSION_HANDSHAKE && session->verdict == CENSUS_WELCOME && session->why == NULL) {
+    } else if (session->state == SESSION_HANDSHAKE && session->verdict == CENSUS_WELCOME && session->why == NULL &&
+               end->error != ETCP_EBUSY) { /* that is a Refusal of ours */
         worker->tally.failures[failure_of(end)]++;
         log_handshake_failed(session, end);
     }
@@ -559,7 +564,9 @@ void session_reload(struct session *session, const struct snapshot *old)
 
 void session_drain(struct session *session)
 {
-    session->why = "shutting down";
+    if (session->state == SESSION_UP) {
+        session->why = "shutting down"; /* otherwise it goes on: the handshake's end is what is worth a line */
+    }
     etcp_conn_shutdown(link_conn(session->link), "the server is shutting down");
     link_flush(session->link);
 }

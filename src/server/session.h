@@ -20,7 +20,7 @@ int session_start(struct worker *worker, const struct newcomer *newcomer);
 /* The worker works by another snapshot (`old` is still there): ends what is no longer allowed. */
 void session_reload(struct session *session, const struct snapshot *old);
 
-/* Begins to shut down. */
+/* Begins to shut down: streams and handshakes under way are finished. */
 void session_drain(struct session *session);
 
 /* Ends it with a Goodbye, or at once. `why` is static and goes to the log. */

@@ -327,6 +327,130 @@ static void conn_says_nothing_after_the_peers_goodbye(void)
     end();
 }
 
+/* ---- Shutting down before the handshake is over ------------------------------------------------------------------------ */
+
+static const int shutdown_suites[] = {ETCP_SUITE_CHACHA20POLY1305, ETCP_SUITE_CHACHA20POLY1305_NETWORK};
+
+static struct etcp_conn *shutting_down_server(struct etcp_pool *pool, int suite)
+{
+    struct etcp_conn *conn = fixed_conn(pool, demo_find(suite), ETCP_SERVER, NULL, 0);
+
+    etcp_conn_shutdown(conn, "bye");
+    CHECK(!etcp_conn_closing(conn));
+    CHECK_INT(etcp_conn_pending(conn), 0);
+    return conn;
+}
+
+/* Feeds a packet of a handshake; returns what feed says. */
+static int feed_packet(struct etcp_conn *conn, const uint8_t *packet, size_t len)
+{
+    uint8_t in[105];
+    size_t used = 0;
+
+    memcpy(in, packet, len);
+    return etcp_conn_feed(conn, in, len, 0, &used);
+}
+
+static void conn_that_shuts_down_refuses_a_request(void)
+{
+    for (size_t i = 0; i < 2; i++) {
+        const struct demo *demo = demo_find(shutdown_suites[i]);
+        struct etcp_pool *pool = NULL;
+        struct etcp_conn *conn;
+        uint8_t out[ETCP_DRAIN_MIN];
+
+        CHECK_INT(etcp_pool_new(&pool), 0);
+        conn = shutting_down_server(pool, demo->suite);
+        CHECK_INT(feed_packet(conn, demo->packet[0], 34), 0);
+        CHECK_INT(etcp_conn_pending(conn), 0);
+        CHECK_INT(feed_packet(conn, demo->packet[0] + 34, demo->packet_len[0] - 34), ETCP_EBUSY);
+        CHECK(etcp_conn_closing(conn));
+        CHECK_INT(etcp_conn_drain(conn, out, sizeof(out)), 2);
+        CHECK_INT(out[0], PACKET_REFUSAL);
+        CHECK_INT(out[1], ETCP_REFUSAL_SHUTTING_DOWN);
+        etcp_conn_free(conn);
+        etcp_pool_free(pool);
+    }
+}
+
+/* Whoever does not hold the network key does not learn either that the server is about to go. */
+static void conn_that_shuts_down_stays_silent_towards_strangers(void)
+{
+    const struct demo *demo = demo_find(ETCP_SUITE_CHACHA20POLY1305_NETWORK);
+    struct etcp_pool *pool = NULL;
+    struct etcp_conn *conn;
+    uint8_t request[105];
+
+    CHECK_INT(etcp_pool_new(&pool), 0);
+    conn = shutting_down_server(pool, demo->suite);
+    memcpy(request, demo->packet[0], sizeof(request));
+    request[57] ^= 1;
+    CHECK_INT(feed_packet(conn, request, demo->packet_len[0]), ETCP_EHANDSHAKE);
+    CHECK_INT(etcp_conn_pending(conn), 0);
+    etcp_conn_free(conn);
+    conn = shutting_down_server(pool, demo->suite);
+    CHECK_INT(feed_packet(conn, demo_find(ETCP_SUITE_CHACHA20POLY1305)->packet[0], 42), ETCP_ESUITE);
+    CHECK_INT(etcp_conn_pending(conn), 0);
+    etcp_conn_free(conn);
+    etcp_pool_free(pool);
+}
+
+/* An agent that has its answer is told in an orderly way, when it has come in. */
+static void conn_that_shuts_down_finishes_a_handshake(void)
+{
+    const struct demo *demo = demo_find(SUITE);
+    struct etcp_pool *pool = NULL;
+    struct etcp_event event;
+    struct etcp_conn *conn;
+    uint8_t out[ETCP_DRAIN_MIN];
+
+    CHECK_INT(etcp_pool_new(&pool), 0);
+    conn = fixed_conn(pool, demo, ETCP_SERVER, NULL, 0);
+    CHECK_INT(feed_packet(conn, demo->packet[0], demo->packet_len[0]), 0);
+    CHECK_INT(etcp_conn_drain(conn, out, sizeof(out)), demo->packet_len[1]);
+    etcp_conn_shutdown(conn, "bye");
+    CHECK(!etcp_conn_closing(conn));
+    CHECK_INT(feed_packet(conn, demo->packet[2], demo->packet_len[2]), 0);
+    CHECK(etcp_conn_next(conn, &event) && event.type == ETCP_EVENT_PEER);
+    etcp_conn_shutdown(conn, "bye"); /* also while the decision is due */
+    CHECK(!etcp_conn_closing(conn));
+    CHECK_INT(etcp_conn_accept(conn, 0), 0);
+    CHECK(etcp_conn_ready(conn));
+    etcp_conn_shutdown(conn, "bye");
+    CHECK(etcp_conn_closing(conn));
+    CHECK(etcp_conn_pending(conn) > 0);
+    CHECK_INT(etcp_conn_eof(conn), 0);
+    etcp_conn_free(conn);
+    etcp_pool_free(pool);
+}
+
+/* It still has its deadline. */
+static void conn_that_shuts_down_does_not_wait_for_ever(void)
+{
+    struct etcp_pool *pool = NULL;
+    struct etcp_conn *conn;
+
+    CHECK_INT(etcp_pool_new(&pool), 0);
+    conn = shutting_down_server(pool, SUITE);
+    CHECK_INT(etcp_conn_tick(conn, etcp_conn_deadline(conn)), ETCP_ETIMEDOUT);
+    etcp_conn_free(conn);
+    etcp_pool_free(pool);
+}
+
+static void agent_that_shuts_down_ends_its_handshake(void)
+{
+    struct etcp_pool *pool = NULL;
+    struct etcp_conn *conn;
+
+    CHECK_INT(etcp_pool_new(&pool), 0);
+    conn = fixed_conn(pool, demo_find(SUITE), ETCP_AGENT, NULL, 0);
+    etcp_conn_shutdown(conn, "bye");
+    CHECK(etcp_conn_closing(conn));
+    CHECK_INT(etcp_conn_pending(conn), 0);
+    etcp_conn_free(conn);
+    etcp_pool_free(pool);
+}
+
 /* ---- Records ------------------------------------------------------------------------------------------------------------- */
 
 /* A record that fails ends everything, with nothing said; what came before in the same piece is processed. */
@@ -716,6 +840,11 @@ static const struct check_case cases[] = {
     CHECK_CASE(conn_says_goodbye_once_and_cuts_its_reason),
     CHECK_CASE(conn_refuses_streams_while_it_shuts_down),
     CHECK_CASE(conn_refuses_streams_of_a_peer_that_shuts_down),
+    CHECK_CASE(conn_that_shuts_down_refuses_a_request),
+    CHECK_CASE(conn_that_shuts_down_stays_silent_towards_strangers),
+    CHECK_CASE(conn_that_shuts_down_finishes_a_handshake),
+    CHECK_CASE(conn_that_shuts_down_does_not_wait_for_ever),
+    CHECK_CASE(agent_that_shuts_down_ends_its_handshake),
     CHECK_CASE(conn_says_nothing_after_the_peers_goodbye),
     CHECK_CASE(conn_closes_silently_on_a_bad_record),
     CHECK_CASE(conn_judges_a_head_without_waiting),
