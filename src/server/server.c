@@ -24,6 +24,7 @@
 #include "net/loop.h"
 #include "server/census.h"
 #include "server/gate.h"
+#include "server/loading.h"
 #include "server/report.h"
 #include "server/snapshot.h"
 #include "server/worker.h"
@@ -264,27 +265,7 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
 
 /* ---- Reload ---------------------------------------------------------------------------------------------------------- */
 
-/* Reading files and resolving names may block, so a thread does it. */
-struct loading {
-    struct server *server;
-    pthread_t thread;
-    struct loop_letter done;
-    struct snapshot *snapshot;
-    struct error_text error;
-    int result;
-};
-
 static void start_loading(struct server *server);
-
-static void *loading_main(void *arg)
-{
-    struct loading *loading = arg;
-    int exit_code = 0;
-
-    loading->result = snapshot_load(loading->server->path, true, &loading->snapshot, &exit_code, &loading->error);
-    loop_post_letter(main_loop(loading->server), &loading->done);
-    return NULL;
-}
 
 static void on_reload_letter(void *arg)
 {
@@ -340,7 +321,7 @@ static void raise_descriptors(const struct config_server *config, size_t workers
     }
 }
 
-/* Takes the snapshot on success. */
+/* Holds the snapshot on success. */
 static int apply(struct server *server, struct snapshot *snapshot, struct error_text *ret_error)
 {
     int r = report_prepare(server->report, snapshot->config, ret_error);
@@ -367,57 +348,38 @@ static int apply(struct server *server, struct snapshot *snapshot, struct error_
     log_set_level(snapshot->config->log_level);
     raise_descriptors(snapshot->config, server->count);
     snapshot_release(server->snapshot);
-    server->snapshot = snapshot;
+    server->snapshot = snapshot_hold(snapshot);
     return 0;
 }
 
-static void on_loaded(void *arg)
+static void on_loaded(int result, struct snapshot *snapshot, struct error_text *error, void *user)
 {
-    struct loading *loading = arg;
-    struct server *server = loading->server;
-    int r = loading->result;
+    struct server *server = user;
 
-    (void)pthread_join(loading->thread, NULL);
     server->loading = NULL;
     if (server->phase != SERVER_SERVING) {
-        snapshot_release(loading->snapshot);
-        free(loading);
         return;
     }
-    if (r == 0) {
-        snapshot_announce(loading->snapshot);
-        r = apply(server, loading->snapshot, &loading->error);
+    if (result == 0) {
+        snapshot_announce(snapshot);
+        result = apply(server, snapshot, error);
     }
-    if (r != 0) {
-        log_reload_failed(loading->error.text);
-        snapshot_release(loading->snapshot);
+    if (result != 0) {
+        log_reload_failed(error->text);
         finish_reload(server);
     }
-    free(loading);
 }
 
 static void start_loading(struct server *server)
 {
-    struct loading *loading = calloc(1, sizeof(*loading));
-    sigset_t all, before;
-    int r = ENOMEM;
+    int r = 0;
 
     (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, loop_now_us());
-    if (loading != NULL) {
-        loading->server = server;
-        loading->done = (struct loop_letter){.fn = on_loaded, .arg = loading};
-        (void)sigfillset(&all);
-        (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-        r = pthread_create(&loading->thread, NULL, loading_main, loading);
-        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    }
+    r = loading_start(main_loop(server), server->path, on_loaded, server, &server->loading);
     if (r != 0) {
-        log_reload_failed(strerror(r));
-        free(loading);
+        log_reload_failed(strerror(-r));
         finish_reload(server);
-        return;
     }
-    server->loading = loading;
 }
 
 static void on_hup(evutil_socket_t number, short what, void *arg)
@@ -645,12 +607,7 @@ static void join_workers(struct server *server)
 
 static void clean_up(struct server *server)
 {
-    if (server->loading != NULL) {
-        (void)pthread_join(server->loading->thread, NULL);
-        (void)loop_unpost(main_loop(server), &server->loading->done);
-        snapshot_release(server->loading->snapshot);
-        free(server->loading);
-    }
+    loading_abandon(server->loading);
     report_free(server->report);
     gate_free(server->gate);
     for (int i = 0; i < EVENTS; i++) {
