@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
+#include "net/loop.h"
+
 static const struct service_type *find_type(enum config_service_type type)
 {
     switch (type) {
@@ -47,6 +50,38 @@ int service_open(struct service_streams *owner, const struct config_service *con
     return 0;
 }
 
+bool service_hold(struct service_stream *stream, size_t bytes)
+{
+    static struct log_limit limit = LOG_LIMIT(1, 10000000);
+    size_t *unlisted = stream->owner->unlisted;
+    size_t more = bytes > stream->held ? bytes - stream->held : 0;
+
+    if (unlisted != NULL) {
+        if (more > 0 && (*unlisted > SERVICE_UNLISTED_MAX || more > SERVICE_UNLISTED_MAX - *unlisted)) {
+            log_limited(&limit, loop_now_us(), LOG_LEVEL_NOTICE, NULL, 0,
+                        "stream ended: agents that are not in authorized_agents have %d MiB queued, which is the limit",
+                        SERVICE_UNLISTED_MAX / (1024 * 1024));
+            return false;
+        }
+        *unlisted = *unlisted - stream->held + bytes;
+    }
+    stream->held = bytes;
+    return true;
+}
+
+void service_account(struct service_streams *streams, size_t *unlisted)
+{
+    for (const struct service_stream *stream = streams->first; stream != NULL; stream = stream->next) {
+        if (streams->unlisted != NULL) {
+            *streams->unlisted -= stream->held;
+        }
+        if (unlisted != NULL) {
+            *unlisted += stream->held;
+        }
+    }
+    streams->unlisted = unlisted;
+}
+
 void service_close(struct service_stream *stream, enum etcp_code code, const char *reason)
 {
     if (stream->previous != NULL) {
@@ -59,6 +94,7 @@ void service_close(struct service_stream *stream, enum etcp_code code, const cha
     }
     stream->tally->open--;
     stream->type->release(stream);
+    (void)service_hold(stream, 0);
     if (stream->stream != NULL) {
         etcp_stream_fail(stream->stream, code, reason);
     }

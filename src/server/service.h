@@ -5,6 +5,7 @@
 #ifndef SERVER_SERVICE_H
 #define SERVER_SERVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,9 +35,14 @@ struct service_type {
     void (*release)(struct service_stream *stream);
 };
 
+/* How many bytes may be queued for the streams of agents that nobody has listed, in one worker: whoever reaches the port can make
+ * a key and connect from many addresses, and each stream may queue a window. Listed agents have max_streams alone. */
+enum { SERVICE_UNLISTED_MAX = 64 * 1024 * 1024 };
+
 /* The streams of one connection. Zeros are none. */
 struct service_streams {
     struct service_stream *first;
+    size_t *unlisted; /* what all agents that are not listed have queued; NULL: this is none of them */
 };
 
 struct service_stream {
@@ -46,6 +52,7 @@ struct service_stream {
     struct etcp_stream *stream; /* NULL: the classic connection itself */
     struct service_streams *owner;
     struct tally_service *tally;
+    size_t held; /* see service_hold() */
     struct service_stream *next, *previous;
 };
 
@@ -59,6 +66,13 @@ static inline void service_sent(struct service_stream *stream, size_t len)
  * Returns 0 and in *ret_stream what belongs to the owner, or an enum etcp_code, and nothing was taken. */
 int service_open(struct service_streams *owner, const struct config_service *config, struct tally_service *tally,
                  struct link *link, struct etcp_stream *stream, struct service_stream **ret_stream);
+
+/* The type asks for `bytes` of memory in all, more or less than before, for what the stream has queued. False: these agents have
+ * queued too much already (SERVICE_UNLISTED_MAX), and the stream has what it had; asking for less is always granted. */
+bool service_hold(struct service_stream *stream, size_t bytes);
+
+/* Enters what the streams hold in another account from now on, or in none. */
+void service_account(struct service_streams *streams, size_t *unlisted);
 
 /* Gives the stream back, with `code` and `reason` as in etcp_stream_fail() if it has not ended. */
 void service_close(struct service_stream *stream, enum etcp_code code, const char *reason);

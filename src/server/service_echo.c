@@ -36,6 +36,7 @@ static void ring_free(struct echo *echo)
     free(echo->ring);
     echo->ring = NULL;
     echo->size = echo->at = echo->count = 0;
+    (void)service_hold(&echo->base, 0);
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -43,7 +44,8 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static bool ring_grow(struct echo *echo, size_t wanted)
+/* Returns 0, or why there is no room: an enum etcp_code. */
+static int ring_grow(struct echo *echo, size_t wanted)
 {
     size_t size = echo->size > 0 ? echo->size : RING_MIN;
     size_t first = 0;
@@ -53,11 +55,15 @@ static bool ring_grow(struct echo *echo, size_t wanted)
         size *= 2;
     }
     if (size == echo->size) {
-        return true;
+        return 0;
+    }
+    if (!service_hold(&echo->base, size)) {
+        return ETCP_CODE_LIMIT;
     }
     ring = size <= RING_MAX ? malloc(size) : NULL;
     if (ring == NULL) {
-        return false;
+        (void)service_hold(&echo->base, echo->size);
+        return ETCP_CODE_INTERNAL;
     }
     if (echo->count > 0) {
         first = smaller(echo->count, echo->size - echo->at);
@@ -68,22 +74,24 @@ static bool ring_grow(struct echo *echo, size_t wanted)
     echo->ring = ring;
     echo->size = size;
     echo->at = 0;
-    return true;
+    return 0;
 }
 
-static bool ring_add(struct echo *echo, const uint8_t *data, size_t len)
+/* As ring_grow(). */
+static int ring_add(struct echo *echo, const uint8_t *data, size_t len)
 {
     size_t end, first;
+    int code = ring_grow(echo, echo->count + len);
 
-    if (!ring_grow(echo, echo->count + len)) {
-        return false;
+    if (code != 0) {
+        return code;
     }
     end = (echo->at + echo->count) & (echo->size - 1);
     first = smaller(len, echo->size - end);
     memcpy(echo->ring + end, data, first);
     memcpy(echo->ring, data + first, len - first);
     echo->count += len;
-    return true;
+    return 0;
 }
 
 /* Sends what waits, as far as it goes. */
@@ -119,6 +127,7 @@ static void echo_data(struct service_stream *stream, uint8_t *data, size_t len)
 {
     struct echo *echo = echo_of(stream);
     size_t sent = 0;
+    int code = 0;
 
     if (echo->count == 0) {
         if (link_send_back(stream->link, stream->stream, data, len)) {
@@ -130,8 +139,13 @@ static void echo_data(struct service_stream *stream, uint8_t *data, size_t len)
         service_sent(stream, sent);
         etcp_stream_consume(stream->stream, sent);
     }
-    if (sent < len && !ring_add(echo, data + sent, len - sent)) {
-        service_close(stream, ETCP_CODE_INTERNAL, "out of memory");
+    if (sent < len) {
+        code = ring_add(echo, data + sent, len - sent);
+    }
+    if (code != 0) {
+        service_close(stream, (enum etcp_code)code,
+                      code == ETCP_CODE_LIMIT ? "too much waits for agents that the server does not know"
+                                              : "out of memory");
     }
 }
 
@@ -151,7 +165,7 @@ static void echo_message(struct service_stream *stream, uint8_t *data, size_t le
         service_sent(stream, len);
         return;
     }
-    if (echo->count > 0 || !ring_add(echo, data, len)) {
+    if (echo->count > 0 || ring_add(echo, data, len) != 0) {
         link_abort(stream->link, ETCP_ENOMEM, "no memory for a message");
     }
 }

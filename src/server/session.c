@@ -176,6 +176,13 @@ static void let_in_classic(struct session *session)
     }
 }
 
+/* Where the memory that its streams hold is counted. A classic connection holds one message at most, and is read no further
+ * meanwhile: it needs no account. */
+static size_t *account_of(const struct session *session)
+{
+    return session->agent == NULL && !is_classic(session) ? &session->worker->unlisted : NULL;
+}
+
 static void on_peer(struct session *session, const struct etcp_event *event)
 {
     const struct snapshot *snapshot = session->worker->snapshot;
@@ -185,6 +192,7 @@ static void on_peer(struct session *session, const struct etcp_event *event)
         return;
     }
     session->agent = authorized_find(snapshot->authorized, event->peer_key);
+    service_account(&session->streams, account_of(session));
     if (snapshot_welcomes(snapshot, session->agent)) {
         let_in(session);
         return;
@@ -544,6 +552,7 @@ void session_reload(struct session *session, const struct snapshot *old)
     if (session->state != SESSION_UP) {
         return;
     }
+    service_account(&session->streams, account_of(session));
     if (key != NULL) {
         stays = snapshot_welcomes(snapshot, session->agent);
     } else {

@@ -41,6 +41,7 @@ struct worker {
     struct session *cursor; /* of a report under way: the session that it visits next */
     struct tally tally;
     struct tally_service *services;
+    size_t unlisted; /* bytes queued for agents that nobody has listed; at most SERVICE_UNLISTED_MAX */
     enum worker_phase phase;
     struct event *sweep;   /* looks for idle connections; NULL without idle_timeout */
     atomic_uint load;      /* connections, those on their way to it included; read by the main thread */

@@ -194,3 +194,105 @@ def test_descriptors_and_memory_come_back(etcp):
     eventually(lambda: server.descriptors() <= descriptors, "all descriptors are free")
     after = server.resident_bytes()
     assert before is None or after - before < 2 * MIB
+
+
+STREAMS = 400  # 100 MiB of windows
+UNLISTED_MAX = 64 * MIB
+
+
+def hog(etcp, server, secret):
+    """Fills the windows of many streams to the echo service and reads nothing; then all that came back, by stream."""
+    connection = etcp.connect(server, static=secret, timeout=60)
+    for _ in range(STREAMS):
+        connection.open()
+    data = bytes(peer.WINDOW // 8)
+    for stream in range(1, 2 * STREAMS, 2):
+        connection.send(connection.seal_many(peer.frame(peer.DATA, stream, data), 8))
+    return connection
+
+
+def harvest(connection):
+    """Reads until every stream has either all of its echo or an error; returns bytes by stream, and the errors."""
+    back, errors = dict.fromkeys(range(1, 2 * STREAMS, 2), 0), {}
+    waiting = set(back)
+    while waiting:
+        got = connection.receive_frame()
+        if got.id == peer.DATA:
+            back[got.stream] += len(got.body)
+        elif got.id == peer.ERROR:
+            errors[got.stream] = got.code
+        if back.get(got.stream) == peer.WINDOW or got.stream in errors:
+            waiting.discard(got.stream)
+    return back, errors
+
+
+def test_agents_that_nobody_listed_share_a_budget(etcp):
+    """Whoever reaches the port can make keys: what all of these have queued is bounded in sum, and listed agents do not
+    pay for it."""
+    server = etcp.server(log_level='"info"', limits="max_streams = %d" % STREAMS)
+    before = server.resident_bytes()
+    connection = hog(etcp, server, peer.new_secret())
+    other = etcp.connect(server, static=peer.new_secret())
+    eventually(lambda: server.log.lines("stream ended: .* queued"), "the budget is used up")
+    listed = etcp.connect(server)
+    listed.stall(listed.open())
+    stream = other.open()
+    other.echo(stream, b"what goes through at once needs no budget")
+    after = server.resident_bytes()
+    assert before is None or after - before < UNLISTED_MAX + 16 * MIB
+    back, errors = harvest(connection)
+    assert set(errors.values()) == {peer.CODE_LIMIT}
+    assert sum(back.values()) > UNLISTED_MAX - 16 * MIB, "the others have got all of theirs"
+    connection.stall(connection.open())
+
+
+def test_an_unlisted_agent_that_goes_gives_its_budget_back(etcp):
+    server = etcp.server(log_level='"info"', limits="max_streams = %d" % STREAMS)
+    for _ in range(2):
+        secret = peer.new_secret()
+        connection = hog(etcp, server, secret)
+        eventually(lambda: server.log.lines("stream ended: .* queued"), "the budget is used up")
+        connection.reset()
+    eventually(lambda: len(server.log.lines("disconnected:")) == 2, "both are gone")
+    again = etcp.connect(server, static=peer.new_secret())
+    again.stall(again.open())
+
+
+def test_listed_agents_have_no_such_budget(etcp):
+    server = etcp.server(log_level='"info"', limits="max_streams = %d" % STREAMS)
+    back, errors = harvest(hog(etcp, server, etcp.agent_secret))
+    assert not errors and sum(back.values()) == STREAMS * peer.WINDOW
+
+
+def test_the_budget_follows_the_list(etcp):
+    """An agent that is taken off the list while it has much queued counts from then on; and the other way round."""
+    server = etcp.server(log_level='"info"', limits="max_streams = %d" % STREAMS)
+    connection = hog(etcp, server, etcp.agent_secret)
+    etcp.authorized.write_text("")
+    eventually(lambda: queued(server, connection), "it has all arrived")
+    server.signal(signal.SIGHUP)
+    server.log.wait("configuration reloaded")
+    stranger = etcp.connect(server, static=peer.new_secret())
+    stream = stranger.open()
+    with pytest.raises(peer.PeerError, match="error"):
+        stranger.stall(stream)
+    etcp.authorize(etcp.agent_public, "agent")
+    server.signal(signal.SIGHUP)
+    server.log.wait("configuration reloaded", 2)
+    stranger = etcp.connect(server, static=peer.new_secret())
+    stranger.stall(stranger.open())
+    back, errors = harvest(connection)
+    assert not errors and sum(back.values()) == STREAMS * peer.WINDOW
+
+
+def queued(server, connection):
+    """Whether the server has taken all that was sent."""
+    local = "%08X:%04X" % (
+        int.from_bytes(bytes(map(int, connection.sock.getsockname()[0].split("."))), "little"),
+        connection.sock.getsockname()[1],
+    )
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        lines = [line.split() for line in file]
+    ours = [line for line in lines if line[1] == local]
+    theirs = [line for line in lines if line[2] == local]
+    return ours[0][4].split(":")[0] == "00000000" and theirs[0][4].split(":")[1] == "00000000"
