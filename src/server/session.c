@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/message_id.h"
+#include "base/name.h"
 #include "net/link.h"
 #include "server/service.h"
 
@@ -43,10 +44,11 @@ struct session {
     struct worker *worker;
     struct session *next, *previous;
     struct link *link;
-    struct service_streams streams; /* bounded by max_streams */
-    const char *agent;              /* name in the worker's snapshot; NULL: not listed, or classic */
-    const char *why;                /* why we end it; static; NULL: we do not */
-    char *farewell;                 /* the peer's Goodbye, escaped; NULL: none */
+    struct service_streams streams;     /* bounded by max_streams */
+    const char *agent;                  /* name in the worker's snapshot; NULL: not listed, or classic */
+    const char *why;                    /* why we end it; static; NULL: we do not */
+    char *farewell;                     /* the peer's Goodbye, escaped; NULL: none */
+    char withdrawn[NAME_AGENT_MAX + 1]; /* the name that it had until a reload ended it; "" */
     uint64_t id;
     uint64_t started_us;
     uint64_t active_us;       /* when the sweep found last that a frame of a stream, or a message, had arrived */
@@ -84,12 +86,15 @@ static const char *agent_text(const struct session *session)
     if (session->agent != NULL) {
         return session->agent;
     }
+    if (session->withdrawn[0] != '\0') {
+        return session->withdrawn;
+    }
     return is_classic(session) ? "(unauthenticated)" : "(unlisted)";
 }
 
 static struct log_limit *limit_of(const struct session *session)
 {
-    return session->agent != NULL ? NULL : &unlisted_limit;
+    return session->agent != NULL || session->withdrawn[0] != '\0' ? NULL : &unlisted_limit;
 }
 
 static void key_text(const struct session *session, char ret_text[static ETCP_KEY_TEXT_BYTES])
@@ -530,12 +535,12 @@ static bool still_allowed(const struct session *session, struct service_stream *
     return true;
 }
 
-static void withdraw(struct session *session, const char *agent)
+static void withdraw(struct session *session)
 {
-    const struct log_field fields[] = {{"ETCP_PEER", session->peer}, {"ETCP_AGENT", agent}};
+    const struct log_field fields[] = {{"ETCP_PEER", session->peer}, {"ETCP_AGENT", agent_text(session)}};
 
     log_event(LOG_LEVEL_NOTICE, fields, sizeof(fields) / sizeof(fields[0]), "authorization withdrawn: peer=%s agent=%s",
-              session->peer, agent);
+              session->peer, agent_text(session));
     session_end(session, ETCP_CODE_UNAUTHORIZED, "no longer authorised");
 }
 
@@ -543,7 +548,8 @@ void session_reload(struct session *session, const struct snapshot *old)
 {
     const struct snapshot *snapshot = session->worker->snapshot;
     const uint8_t *key = etcp_conn_peer_key(link_conn(session->link));
-    const char *before = agent_text(session);
+    const char *before = session->agent;
+    bool ends = etcp_conn_closing(link_conn(session->link)); /* already, and was logged if we ended it */
     struct service_stream *next = NULL;
     bool stays = false;
 
@@ -554,13 +560,16 @@ void session_reload(struct session *session, const struct snapshot *old)
     }
     service_account(&session->streams, account_of(session));
     if (key != NULL) {
-        stays = snapshot_welcomes(snapshot, session->agent);
+        stays = !ends && snapshot_welcomes(snapshot, session->agent);
     } else {
-        stays = snapshot->config->classic && session->streams.first != NULL &&
+        stays = !ends && snapshot->config->classic && session->streams.first != NULL &&
                 still_allowed(session, session->streams.first);
     }
-    if (!stays) {
-        withdraw(session, before); /* first, so that the streams below have ended and are not answered one by one */
+    if (!stays && before != NULL) {
+        (void)snprintf(session->withdrawn, sizeof(session->withdrawn), "%s", before);
+    }
+    if (!stays && !ends) {
+        withdraw(session); /* first, so that the streams below have ended and are not answered one by one */
     }
     for (struct service_stream *stream = session->streams.first; stream != NULL; stream = next) {
         next = stream->next;

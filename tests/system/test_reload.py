@@ -321,3 +321,19 @@ def test_the_port_is_free_again_at_once(world):
     connection.echo(connection.open(), b"x")
     assert server.stop() == 0
     world.server(bind='{"127.0.0.1:%d"}' % server.port)
+
+
+def test_withdrawal_is_logged_once_and_by_name(etcp):
+    """The connection lingers after its Goodbye; a second reload meanwhile has nothing to withdraw."""
+    server = etcp.server(echo=False, rest='service "echo" { type = "echo" allow = {"agent"} }\n')
+    connection = etcp.connect(server)
+    connection.echo(connection.open(), b"x")
+    etcp.authorized.write_text("")
+    for count in (1, 2):
+        server.signal(signal.SIGHUP)
+        server.log.wait("configuration reloaded", count)
+    assert connection.frames_to_end()[0][-1].code == peer.CODE_UNAUTHORIZED
+    connection.close()
+    server.log.wait("disconnected: .* agent=agent ")
+    assert len(server.log.lines("authorization withdrawn: .* agent=agent$")) == 1
+    assert len(server.log.lines("authorization withdrawn")) == 1
