@@ -429,6 +429,9 @@ static void start_handshake(struct client *client)
     }
     client->fd = -1;
     client->state = STATE_HANDSHAKE;
+    if (client->suite == ETCP_SUITE_CLASSIC) {
+        link_keep_alive(client->link);
+    }
 }
 
 static void on_connecting(evutil_socket_t fd, short what, void *arg)

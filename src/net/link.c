@@ -693,6 +693,17 @@ int link_new(struct loop *loop, int fd, struct etcp_conn *conn, const struct lin
     return 0;
 }
 
+void link_keep_alive(struct link *link)
+{
+    const int on = 1, idle_s = 60, interval_s = 15, count = 4;
+
+    /* Best effort: without it, a connection is as it would have been. */
+    (void)setsockopt(link->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    (void)setsockopt(link->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    (void)setsockopt(link->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+    (void)setsockopt(link->fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+}
+
 size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *data, size_t len)
 {
     struct loop *loop = link->loop;

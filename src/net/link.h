@@ -67,6 +67,10 @@ void link_traffic(const struct link *link, uint64_t *ret_received, uint64_t *ret
 /* What the kernel takes for the round-trip time, in microseconds; 0 if it does not know (a Unix socket). */
 uint64_t link_kernel_round_trip_us(const struct link *link);
 
+/* Has the kernel ask whether the peer's host is still there while nothing is said: for the classic suite, which has no heartbeat.
+ * A host that does not answer is lost after about two minutes (ETIMEDOUT). Without effect on a Unix socket. */
+void link_keep_alive(struct link *link);
+
 /* Whether the socket has taken everything so far: false while output waits inside the link. */
 bool link_has_room(const struct link *link);
 

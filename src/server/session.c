@@ -175,6 +175,7 @@ static void let_in_classic(struct session *session)
         service = snapshot_service(snapshot, snapshot->config->classic_service);
     }
     let_in(session);
+    link_keep_alive(session->link);
     if (etcp_conn_ready(link_conn(session->link)) &&
         (service == NULL || start_service(session, service, NULL, &stream) != 0)) {
         session_end(session, ETCP_CODE_INTERNAL, "no service for classic peers");

@@ -13,7 +13,7 @@ import pytest
 import classic_peer
 import etcp_peer
 import vectors
-from harness import TIMEOUT
+from harness import TIMEOUT, eventually
 
 HELLO = "Hello from client!"
 SCRIPT = classic_peer.__file__
@@ -89,6 +89,50 @@ def test_a_slow_reader_gets_everything_in_order(etcp, server):
     sender.join(TIMEOUT)
     channel.end("zero")
     expect_fin(channel)
+
+
+def test_who_reads_nothing_is_not_read_from(etcp, server):
+    """There is no credit on this wire: what bounds a peer that does not read is that the server stops, too."""
+    channel = client_of(etcp, server)
+    other = client_of(etcp, server)
+    before = server.resident_bytes()
+    channel.sock.setblocking(False)
+    record, sent, stuck = b"", 0, 0
+    while stuck < 100:
+        record = record or channel.seal(bytes(60000))
+        try:
+            taken = channel.sock.send(record)
+            record, sent, stuck = record[taken:], sent + taken, 0
+        except BlockingIOError:
+            stuck += 1
+            other.send(b"turn")  # the loop has had its turn when this is back
+            assert other.receive() == b"turn"
+        assert sent < 100 << 20, "the server reads on and on"
+    after = server.resident_bytes()
+    assert before is None or after - before < 4 << 20
+
+
+def keepalive_timer(local, remote):
+    """Hundredths of a second until the kernel asks whether the other host is there, of a socket of this host; or None."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        for fields in map(str.split, file):
+            if fields[1].endswith(":%04X" % local) and fields[2].endswith(":%04X" % remote):
+                kind, when = fields[5].split(":")
+                return int(when, 16) if kind == "02" else None
+    return None
+
+
+def test_a_host_that_is_gone_is_noticed(etcp, server):
+    """No heartbeat on this wire: the kernel asks, for old peers only."""
+    channel = client_of(etcp, server)
+    channel.send(b"x")
+    assert channel.receive() == b"x"
+    port = channel.sock.getsockname()[1]
+    due = eventually(lambda: keepalive_timer(server.port, port), "a keepalive timer")
+    assert due <= 6000
+    modern = etcp.connect(server)
+    modern.echo(modern.open(), b"x")
+    assert keepalive_timer(server.port, modern.sock.getsockname()[1]) is None
 
 
 def test_any_nonce_is_taken(etcp, server):
@@ -224,6 +268,18 @@ def test_agent_sends_five_and_ends_with_an_empty_record(etcp):
     assert agent.wait() == 0
     assert agent.out.text.count(HELLO) == 5
     agent.log.wait(r"(?i)(unauthenticated|not authenticated|nobody is authenticated)")
+
+
+def test_agent_notices_a_host_that_is_gone(etcp):
+    listener = listen(etcp)
+    agent = agent_conf(etcp, listener.getsockname()[1], message='count = 2 interval = "1h"')
+    sock = accept(etcp, listener)
+    channel = classic_peer.server_handshake(sock)
+    assert channel.receive() == HELLO.encode()
+    channel.send(HELLO.encode())
+    agent.out.wait("Hello")
+    local, remote = sock.getpeername()[1], sock.getsockname()[1]
+    assert eventually(lambda: keepalive_timer(local, remote), "a keepalive timer") <= 6000
 
 
 def test_agent_with_the_script(etcp):
