@@ -3,17 +3,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <event2/event.h>
 #include <systemd/sd-daemon.h>
 
-enum { BACKLOG = 4096 }; /* the kernel cuts it to net.core.somaxconn */
+enum {
+    BACKLOG = 4096, /* the kernel cuts it to net.core.somaxconn */
+    LOCK_PATH_BYTES = sizeof(((struct sockaddr_un *)0)->sun_path) + sizeof(".lock"),
+};
 
 /* Whether a Unix socket's file is a leftover: a socket that refuses connections because nobody listens. */
 static bool is_stale(const struct address *address)
@@ -31,6 +37,41 @@ static bool is_stale(const struct address *address)
         (void)close(fd);
     }
     return stale;
+}
+
+/* Holds a place for a Unix socket, from before it is looked at until somebody listens there: another program that starts at
+ * the same time would take a socket that is bound and does not listen yet for a leftover, and remove it. The lock is a
+ * file that lies there as long as it is held. Returns a descriptor, or -EADDRINUSE if somebody else holds it, or -errno. */
+static int lock_place(const struct address *address, char ret_path[static LOCK_PATH_BYTES])
+{
+    struct stat stat;
+    int fd = -1;
+
+    (void)snprintf(ret_path, LOCK_PATH_BYTES, "%s.lock", address->un.sun_path);
+    for (;;) {
+        fd = open(ret_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0) {
+            return -errno;
+        }
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &stat) != 0) {
+            int r = errno == EWOULDBLOCK ? -EADDRINUSE : -errno;
+
+            (void)close(fd);
+            return r;
+        }
+        if (stat.st_nlink > 0) {
+            return fd;
+        }
+        (void)close(fd); /* who held it has removed it: this is no lock any more */
+    }
+}
+
+static void unlock_place(int fd, const char *path)
+{
+    if (fd >= 0) {
+        (void)unlink(path); /* before the lock goes, so that it is never another's */
+        (void)close(fd);
+    }
 }
 
 static int bind_socket(int fd, const struct address *address)
@@ -111,6 +152,8 @@ int listener_open(const struct address *address, mode_t mode, struct listener **
                   struct error_text *ret_error)
 {
     struct listener *listener = calloc(1, sizeof(*listener));
+    char lock_path[LOCK_PATH_BYTES];
+    int lock = -1;
     int r = -ENOMEM;
 
     if (listener == NULL) {
@@ -118,6 +161,13 @@ int listener_open(const struct address *address, mode_t mode, struct listener **
     }
     listener->fd = -1;
     listener->wanted = *address;
+    if (address->any.sa_family == AF_UNIX) {
+        lock = lock_place(address, lock_path);
+        if (lock < 0) {
+            r = lock;
+            goto out;
+        }
+    }
     listener->fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener->fd < 0) {
         r = -errno;
@@ -150,6 +200,7 @@ out:
         (void)fail(ret_error, address, r);
     }
     listener_close(listener);
+    unlock_place(lock, lock_path);
     return r;
 }
 

@@ -25,7 +25,8 @@ struct listener {
     struct event *event;
 };
 
-/* Listens on an address. A Unix socket's file that nobody listens on any more is replaced; it gets the permissions `mode`, 0 for
+/* Listens on an address. A Unix socket's file that nobody listens on any more is replaced, by one of several programs that try at
+ * the same time (a lock file beside it comes and goes); it gets the permissions `mode`, 0 for
  * what the umask leaves. Returns 0 and an owned listener that is not watched yet, or -errno with an error text. */
 int listener_open(const struct address *address, mode_t mode, struct listener **ret_listener,
                   struct error_text *ret_error);
