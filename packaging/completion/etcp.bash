@@ -21,7 +21,7 @@ _etcp()
     prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        _etcp_words "$cur" "keygen pubkey check ping connect --help --version"
+        _etcp_words "$cur" "keygen pubkey check ping connect status --help --version"
         return
     fi
     case $prev in
@@ -35,6 +35,7 @@ _etcp()
         pubkey) [[ $cur == -* ]] && _etcp_words "$cur" "--help" || _etcp_files "$cur" ;;
         check) [[ $cur == -* ]] && _etcp_words "$cur" "--server --agent --help" || _etcp_files "$cur" ;;
         ping) [[ $cur == -* ]] && _etcp_words "$cur" "-n --count -i --interval $_etcp_remote" ;;
+        status) [[ $cur == -* ]] && _etcp_words "$cur" "--json --watch --help" || _etcp_words "$cur" "server agent" ;;
         connect) [[ $cur == -* ]] && _etcp_words "$cur" "$_etcp_remote" ;;
     esac
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include "config/agent.h"
 #include "config/server.h"
@@ -46,58 +45,30 @@ static enum kind kind_by_name(const char *path)
     return server ? KIND_SERVER : KIND_AGENT;
 }
 
-/* One file holds one kind of key; complains and returns false if it does not. */
-static bool check_key(const struct tool_command *command, const char *option, const char *path, enum etcp_key_kind kind)
+/* Whether the daemon of this role could use its keys. Complains and returns false if not. */
+static bool check_keys(const struct tool_command *command, const char *role, const char *identity,
+                       const char *network_key_file)
 {
+    const struct keyfile_request request = {
+        .role = role,
+        .identity = identity,
+        .network_key_file = network_key_file,
+    };
     struct error_text error;
-    uint8_t *key = NULL;
-    const int result = keyfile_load(path, kind, &key, &error);
 
-    keyfile_key_free(key);
-    if (result < 0) {
-        tool_complain(command, "%s: %s", option, error.text);
+    if (keyfile_identity_check(&request, &error) < 0) {
+        tool_complain(command, "keys: %s", error.text);
         return false;
     }
     return true;
-}
-
-/* The identity that the daemon would take. That there is none in the state directory is fine: it is made at first start. */
-static bool check_identity(const struct tool_command *command, const char *configured, const char *role)
-{
-    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
-    char *state = NULL, *path = NULL;
-    bool good = true;
-
-    if (configured[0] != '\0') {
-        return check_key(command, "identity", configured, ETCP_KEY_SECRET);
-    }
-    if (credentials != NULL && asprintf(&path, "%s/%s.key", credentials, role) < 0) {
-        path = NULL;
-    }
-    if (path == NULL || access(path, F_OK) < 0) {
-        free(path);
-        path = NULL;
-        if (keyfile_state_directory(&state) == 0 && asprintf(&path, "%s/%s.key", state, role) < 0) {
-            path = NULL;
-        }
-    }
-    if (path != NULL && access(path, F_OK) == 0) {
-        good = check_key(command, "identity", path, ETCP_KEY_SECRET);
-    }
-    free(path);
-    free(state);
-    return good;
 }
 
 static bool check_server(const struct tool_command *command, const struct config_server *config)
 {
     struct authorized *authorized = NULL;
     struct error_text error;
-    bool good = check_identity(command, config->identity, "server");
+    const bool good = check_keys(command, "server", config->identity, config->network_key_file);
 
-    if (config->network_key_file[0] != '\0') {
-        good &= check_key(command, "network_key_file", config->network_key_file, ETCP_KEY_NETWORK);
-    }
     if (authorized_load(config->authorized_agents, &authorized, &error) < 0) {
         tool_complain(command, "authorized_agents: %s", error.text);
         return false;
@@ -123,12 +94,7 @@ static bool check_server(const struct tool_command *command, const struct config
 
 static bool check_agent(const struct tool_command *command, const struct config_agent *config)
 {
-    bool good = check_identity(command, config->identity, "agent");
-
-    if (config->network_key_file[0] != '\0') {
-        good &= check_key(command, "network_key_file", config->network_key_file, ETCP_KEY_NETWORK);
-    }
-    return good;
+    return check_keys(command, "agent", config->identity, config->network_key_file);
 }
 
 /* Returns EX_OK, or EX_CONFIG after complaining. With `kind` unknown it is a server's if it reads as one. */

@@ -16,7 +16,7 @@
 #include "tools/tool.h"
 
 static const struct tool_command *const commands[] = {
-    &keygen_command, &pubkey_command, &check_command, &ping_command, &connect_command,
+    &keygen_command, &pubkey_command, &check_command, &ping_command, &connect_command, &status_command,
 };
 
 enum {

@@ -23,6 +23,7 @@ extern const struct tool_command pubkey_command;
 extern const struct tool_command check_command;
 extern const struct tool_command ping_command;
 extern const struct tool_command connect_command;
+extern const struct tool_command status_command;
 
 enum {
     TOOL_GO_ON = -1,
