@@ -228,23 +228,37 @@ static int run(const char *config, struct setup *setup)
     return agent.exit_code;
 }
 
+/* The code for files that the configuration names and that can't be used. */
+static int files_exit_code(int result)
+{
+    return result == -EPERM || result == -EACCES ? EX_NOPERM : EX_CONFIG;
+}
+
 /* -t and -T. */
 static int check_config(const struct cli *cli)
 {
     struct config_agent *config = NULL;
     struct error_text error;
+    int code = EX_CONFIG;
+    int result = setup_config(cli->config, &config, &error);
 
-    if (setup_config(cli->config, &config, &error) < 0) {
+    if (result == 0 && cli->check) {
+        result = setup_check_files(config, &error);
+        code = files_exit_code(result);
+    }
+    if (result < 0) {
         log_message(LOG_LEVEL_ERROR, "%s", error.text);
-        return EX_CONFIG;
+        goto out;
     }
     if (cli->dump) {
         config_agent_dump(config, stdout);
     } else {
         (void)printf("%s: good\n", cli->config != NULL ? cli->config : CONFIG_AGENT_PATH);
     }
+    code = fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+out:
     config_agent_free(config);
-    return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -277,7 +291,7 @@ int main(int argc, char **argv)
     result = setup_load(cli.config, &setup, &config_bad, &error);
     if (result < 0) {
         log_message(LOG_LEVEL_ERROR, "%s", error.text);
-        return !config_bad && (result == -EPERM || result == -EACCES) ? EX_NOPERM : EX_CONFIG;
+        return config_bad ? EX_CONFIG : files_exit_code(result);
     }
     log_set_level(setup->config->log_level);
     log_message(LOG_LEVEL_INFO, "etcp-agent %s", etcp_version());

@@ -30,14 +30,26 @@ char *setup_known_servers(void)
     return path;
 }
 
-static int load_keys(struct setup *setup, struct error_text *ret_error)
+static struct keyfile_request keys_of(const struct config_agent *config)
 {
-    const struct config_agent *config = setup->config;
-    const struct keyfile_request request = {
+    return (struct keyfile_request){
         .role = "agent",
         .identity = config->identity,
         .network_key_file = config->network_key_file,
     };
+}
+
+int setup_check_files(const struct config_agent *config, struct error_text *ret_error)
+{
+    const struct keyfile_request request = keys_of(config);
+
+    return keyfile_identity_check(&request, ret_error);
+}
+
+static int load_keys(struct setup *setup, struct error_text *ret_error)
+{
+    const struct config_agent *config = setup->config;
+    const struct keyfile_request request = keys_of(config);
     uint8_t *network_key = NULL;
     int result = keyfile_identity_load(&request, &setup->keys, ret_error);
 

@@ -31,7 +31,10 @@ struct setup {
  * Returns 0 and an owned configuration, or an error text and -errno as config_agent_load(). */
 int setup_config(const char *path, struct config_agent **ret_config, struct error_text *ret_error);
 
-/* The same with everything that it names, making the identity at first start. Returns 0 and an owned setup, or an error text
+/* Reads the keys that the configuration names, as setup_load() does, but makes none. Returns 0, or an error text and -errno. */
+int setup_check_files(const struct config_agent *config, struct error_text *ret_error);
+
+/* The configuration with everything that it names, making the identity at first start. Returns 0 and an owned setup, or an error text
  * and -errno; *ret_config_bad tells whether the configuration itself was the cause (or memory), not a key. */
 int setup_load(const char *path, struct setup **ret_setup, bool *ret_config_bad, struct error_text *ret_error);
 

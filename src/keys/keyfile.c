@@ -13,6 +13,8 @@
 
 enum { KEYFILE_MAX = 4096 }; /* bytes: one key, and room for comments */
 
+static const uid_t NOBODY_ELSE = (uid_t)-1;
+
 /* ---- Loading ----------------------------------------------------------------------------------------------------------- */
 
 static int open_failed(const char *path, enum etcp_key_kind kind, int error, struct error_text *ret_error)
@@ -30,9 +32,14 @@ static int open_failed(const char *path, enum etcp_key_kind kind, int error, str
     }
 }
 
-static int check_privacy(const char *path, int fd, const struct stat *st, struct error_text *ret_error)
+/* `daemon`: whose key it may be as well, or NOBODY_ELSE. */
+static int check_privacy(const char *path, int fd, const struct stat *st, uid_t daemon, struct error_text *ret_error)
 {
-    switch (file_privacy(fd, st)) {
+    struct stat judged = *st;
+
+    if (daemon != NOBODY_ELSE && st->st_uid == daemon)
+        judged.st_uid = geteuid();
+    switch (file_privacy(fd, &judged)) {
     case FILE_FOREIGN_OWNER:
         return error_set(
             ret_error, -EPERM,
@@ -76,8 +83,8 @@ static int parse_key(const char *text, size_t len, enum etcp_key_kind kind, uint
 }
 
 /* The text is a secret already when nobody has looked at it: it is read into secret memory. */
-static int load_fd(const char *path, int fd, const struct stat *st, enum etcp_key_kind kind, uint8_t *ret_key,
-                   struct error_text *ret_error)
+static int load_fd(const char *path, int fd, const struct stat *st, enum etcp_key_kind kind, uid_t daemon,
+                   uint8_t *ret_key, struct error_text *ret_error)
 {
     char *text = sodium_malloc(KEYFILE_MAX);
     const char *line;
@@ -100,7 +107,7 @@ static int load_fd(const char *path, int fd, const struct stat *st, enum etcp_ke
     found = parse_key(text, len, kind, ret_key, &line, &line_len, &number);
     /* A file of the wrong kind is another file than was meant: its mode would be the wrong thing to repair. */
     if (kind != ETCP_KEY_PUBLIC && found != ETCP_EKEYKIND)
-        r = check_privacy(path, fd, st, ret_error);
+        r = check_privacy(path, fd, st, daemon, ret_error);
     if (r < 0)
         goto out;
     if (found > 0)
@@ -115,7 +122,8 @@ out:
     return r;
 }
 
-int keyfile_load(const char *path, enum etcp_key_kind kind, uint8_t **ret_key, struct error_text *ret_error)
+static int load(const char *path, enum etcp_key_kind kind, uid_t daemon, uint8_t **ret_key,
+                struct error_text *ret_error)
 {
     struct stat st;
     uint8_t *key = NULL;
@@ -126,7 +134,7 @@ int keyfile_load(const char *path, enum etcp_key_kind kind, uint8_t **ret_key, s
         return open_failed(path, kind, r, ret_error);
     key = sodium_malloc(ETCP_KEY_BYTES);
     if (key)
-        r = load_fd(path, fd, &st, kind, key, ret_error);
+        r = load_fd(path, fd, &st, kind, daemon, key, ret_error);
     else
         r = error_set(ret_error, -ENOMEM, "%s: no secret memory", path);
     (void)close(fd); /* opened for reading: nothing can be lost */
@@ -136,6 +144,11 @@ int keyfile_load(const char *path, enum etcp_key_kind kind, uint8_t **ret_key, s
     }
     *ret_key = key;
     return 0;
+}
+
+int keyfile_load(const char *path, enum etcp_key_kind kind, uint8_t **ret_key, struct error_text *ret_error)
+{
+    return load(path, kind, NOBODY_ELSE, ret_key, ret_error);
 }
 
 void keyfile_key_free(uint8_t *key)
@@ -198,6 +211,13 @@ int keyfile_state_directory(char **ret_path)
     return n < 0 ? -ENOMEM : 0;
 }
 
+/* What is looked for, and what may be done about it. */
+struct search {
+    const struct keyfile_request *request;
+    bool only_look; /* make and write nothing */
+    uid_t daemon;   /* whose keys they may be as well, or NOBODY_ELSE */
+};
+
 /* Makes a key where there is none. Of two processes that try, one writes the file, and the other one loads it. */
 static int create_secret(const char *directory, const char *path, uint8_t **ret_key, bool *ret_created,
                          struct error_text *ret_error)
@@ -238,9 +258,11 @@ static void update_public_copy(const char *directory, const char *role, const ui
     free(path);
 }
 
-static int load_from_state(const char *role, char **ret_path, uint8_t **ret_key, bool *ret_created,
+/* If a key would be made, but must not: 0 and no key. */
+static int load_from_state(const struct search *search, char **ret_path, uint8_t **ret_key, bool *ret_created,
                            struct error_text *ret_error)
 {
+    const char *role = search->request->role;
     char *directory = NULL;
     char *path = NULL;
     int r = keyfile_state_directory(&directory);
@@ -253,14 +275,15 @@ static int load_from_state(const char *role, char **ret_path, uint8_t **ret_key,
         r = error_set(ret_error, -ENOMEM, "no memory");
         goto out;
     }
-    r = keyfile_load(path, ETCP_KEY_SECRET, ret_key, ret_error);
+    r = load(path, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
     if (r == -ENOENT)
-        r = create_secret(directory, path, ret_key, ret_created, ret_error);
+        r = search->only_look ? 0 : create_secret(directory, path, ret_key, ret_created, ret_error);
     if (r < 0) {
         free(path);
         goto out;
     }
-    update_public_copy(directory, role, *ret_key);
+    if (!search->only_look)
+        update_public_copy(directory, role, *ret_key);
     *ret_path = path;
 out:
     free(directory);
@@ -268,7 +291,8 @@ out:
 }
 
 /* Returns -ENOENT without an error text if there is no such credential. */
-static int load_from_credentials(const char *role, char **ret_path, uint8_t **ret_key, struct error_text *ret_error)
+static int load_from_credentials(const struct search *search, char **ret_path, uint8_t **ret_key,
+                                 struct error_text *ret_error)
 {
     const char *directory = environment_path("CREDENTIALS_DIRECTORY");
     char *path = NULL;
@@ -276,9 +300,9 @@ static int load_from_credentials(const char *role, char **ret_path, uint8_t **re
 
     if (!directory)
         return -ENOENT;
-    if (asprintf(&path, "%s/%s.key", directory, role) < 0)
+    if (asprintf(&path, "%s/%s.key", directory, search->request->role) < 0)
         return error_set(ret_error, -ENOMEM, "no memory");
-    r = keyfile_load(path, ETCP_KEY_SECRET, ret_key, ret_error);
+    r = load(path, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
     if (r < 0) {
         free(path);
         return r;
@@ -287,35 +311,44 @@ static int load_from_credentials(const char *role, char **ret_path, uint8_t **re
     return 0;
 }
 
-static int load_secret(const struct keyfile_request *request, char **ret_path, uint8_t **ret_key, bool *ret_created,
+static int load_secret(const struct search *search, char **ret_path, uint8_t **ret_key, bool *ret_created,
                        struct error_text *ret_error)
 {
+    const char *identity = search->request->identity;
     int r;
 
-    if (request->identity[0] == '\0') {
-        r = load_from_credentials(request->role, ret_path, ret_key, ret_error);
-        return r != -ENOENT ? r : load_from_state(request->role, ret_path, ret_key, ret_created, ret_error);
+    if (identity[0] == '\0') {
+        r = load_from_credentials(search, ret_path, ret_key, ret_error);
+        return r != -ENOENT ? r : load_from_state(search, ret_path, ret_key, ret_created, ret_error);
     }
-    r = keyfile_load(request->identity, ETCP_KEY_SECRET, ret_key, ret_error);
+    r = load(identity, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
     if (r < 0)
         return r;
-    *ret_path = strdup(request->identity);
-    return *ret_path ? 0 : error_set(ret_error, -ENOMEM, "%s: no memory", request->identity);
+    *ret_path = strdup(identity);
+    return *ret_path ? 0 : error_set(ret_error, -ENOMEM, "%s: no memory", identity);
+}
+
+/* The network key first: a first start that fails for it must not have made a key. */
+static int load_keys(const struct search *search, char **ret_path, uint8_t **ret_secret, bool *ret_created,
+                     uint8_t **ret_network_key, struct error_text *ret_error)
+{
+    const char *network_key_file = search->request->network_key_file;
+    int r = 0;
+
+    if (network_key_file[0] != '\0')
+        r = load(network_key_file, ETCP_KEY_NETWORK, search->daemon, ret_network_key, ret_error);
+    return r < 0 ? r : load_secret(search, ret_path, ret_secret, ret_created, ret_error);
 }
 
 int keyfile_identity_load(const struct keyfile_request *request, struct keyfile_identity *ret_identity,
                           struct error_text *ret_error)
 {
+    const struct search search = {.request = request, .daemon = NOBODY_ELSE};
     struct keyfile_identity loaded = {0};
     uint8_t *secret = NULL;
     uint8_t *network_key = NULL;
-    int r = 0;
+    int r = load_keys(&search, &loaded.path, &secret, &loaded.created, &network_key, ret_error);
 
-    /* The network key first: a first start that fails for it must not have made a key. */
-    if (request->network_key_file[0] != '\0')
-        r = keyfile_load(request->network_key_file, ETCP_KEY_NETWORK, &network_key, ret_error);
-    if (r == 0)
-        r = load_secret(request, &loaded.path, &secret, &loaded.created, ret_error);
     if (r == 0 && etcp_identity_new(secret, network_key, &loaded.identity) < 0)
         r = error_set(ret_error, -ENOMEM, "%s: no secret memory", loaded.path);
     keyfile_key_free(secret);
@@ -326,6 +359,34 @@ int keyfile_identity_load(const struct keyfile_request *request, struct keyfile_
     }
     *ret_identity = loaded;
     return 0;
+}
+
+/* Whom root looks for: the daemon has its keys where its state directory is its own. */
+static uid_t daemon_user(void)
+{
+    uid_t user = NOBODY_ELSE;
+    char *directory = NULL;
+    struct stat st;
+
+    if (geteuid() == 0 && keyfile_state_directory(&directory) == 0 && stat(directory, &st) == 0)
+        user = st.st_uid;
+    free(directory);
+    return user;
+}
+
+int keyfile_identity_check(const struct keyfile_request *request, struct error_text *ret_error)
+{
+    const struct search search = {.request = request, .only_look = true, .daemon = daemon_user()};
+    char *path = NULL;
+    uint8_t *secret = NULL;
+    uint8_t *network_key = NULL;
+    bool created = false;
+    int r = load_keys(&search, &path, &secret, &created, &network_key, ret_error);
+
+    free(path);
+    keyfile_key_free(secret);
+    keyfile_key_free(network_key);
+    return r;
 }
 
 void keyfile_identity_done(struct keyfile_identity *identity)

@@ -25,7 +25,7 @@ static void print_help(const struct cli_program *program)
         "%s\n"
         "\n"
         "  -c, --config FILE      read this configuration (default: %s)\n"
-        "  -t, --check-config     check the configuration and exit: 0 if it is good, else 78\n"
+        "  -t, --check-config     check the configuration and the files it names, and exit: 0 if all is good\n"
         "  -T, --dump-config      print every setting, its value and where it comes from, and exit\n"
         "      --log-level LEVEL  error, warning, notice, info or debug; comes before $ETCP_LOG and log_level\n"
         "      --version          print versions and exit\n"
@@ -42,10 +42,12 @@ void cli_print_version(const char *name, FILE *out)
     (void)fprintf(out,
                   "%s %s\n"
                   "libetcp %s, libsodium %s, libevent %s\n"
+                  "long records: %s\n"
                   "aes256gcm: %s\n"
                   "chacha20poly1305: yes%s\n",
                   name, ETCP_VERSION, etcp_version(), sodium_version_string(), event_get_version(),
-                  aes ? "yes (default)" : "no (this processor can't run it)", aes ? "" : " (default)");
+                  etcp_bulk_provider(), aes ? "yes (default)" : "no (this processor can't run it)",
+                  aes ? "" : " (default)");
 }
 
 bool cli_hold_standard_descriptors(void)

@@ -27,17 +27,20 @@ static int check_config(const struct cli *cli)
     struct error_text error;
     int exit_code = EX_OK;
 
-    if (snapshot_load_config(cli->config, &config, &exit_code, &error) != 0) {
+    if (snapshot_load_config(cli->config, &config, &exit_code, &error) != 0 ||
+        (cli->check && snapshot_check_files(config, &exit_code, &error) != 0)) {
         log_message(LOG_LEVEL_ERROR, "%s", error.text);
-        return exit_code;
+        goto out;
     }
     if (cli->dump) {
         config_server_dump(config, stdout);
     } else {
         (void)printf("%s: good\n", cli->config != NULL ? cli->config : CONFIG_SERVER_PATH);
     }
+    exit_code = fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+out:
     config_server_free(config);
-    return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+    return exit_code;
 }
 
 int main(int argc, char **argv)

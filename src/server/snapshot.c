@@ -44,6 +44,26 @@ int snapshot_load_config(const char *path, struct config_server **ret_config, in
     return r;
 }
 
+int snapshot_check_files(const struct config_server *config, int *ret_exit_code, struct error_text *ret_error)
+{
+    const struct keyfile_request request = {
+        .role = "server",
+        .identity = config->identity,
+        .network_key_file = config->network_key_file,
+    };
+    struct authorized *authorized = NULL;
+    int r = authorized_load(config->authorized_agents, &authorized, ret_error);
+
+    if (r == 0) {
+        r = keyfile_identity_check(&request, ret_error);
+    }
+    if (r != 0) {
+        *ret_exit_code = snapshot_exit_code(r, EX_CONFIG);
+    }
+    authorized_free(authorized);
+    return r;
+}
+
 static int add_bind(struct snapshot *snapshot, const struct address *address)
 {
     struct address *binds = NULL;

@@ -34,6 +34,10 @@ int snapshot_load(const char *path, bool bind, struct snapshot **ret_snapshot, i
 int snapshot_load_config(const char *path, struct config_server **ret_config, int *ret_exit_code,
                          struct error_text *ret_error);
 
+/* Reads the files that the configuration names, as snapshot_load() does, but makes no key and keeps nothing. Returns 0, or -errno
+ * with an error text and the code to exit with. */
+int snapshot_check_files(const struct config_server *config, int *ret_exit_code, struct error_text *ret_error);
+
 /* The sysexits(3) code for an -errno: permission, unavailable, or else `otherwise`. */
 int snapshot_exit_code(int r, int otherwise);
 

@@ -4,11 +4,12 @@ with the file, the line and what was expected, and exit code 78."""
 
 import os
 import re
+import socket
 
 import pytest
 
 import etcp_peer
-from harness import BIN, EX_CONFIG, EX_USAGE
+from harness import BIN, EX_CONFIG, EX_NOPERM, EX_USAGE
 
 PUB = etcp_peer.key_text("pub", etcp_peer.public_of(bytes(range(32))))
 OTHER = etcp_peer.key_text("pub", etcp_peer.public_of(bytes(range(1, 33))))
@@ -294,14 +295,60 @@ def test_authorized_agents(etcp):
     path = etcp.write("server.conf", etcp.server_text())
     for case, (text, line) in cases.items():
         name.write_text(text)
-        for run in (etcp.finished("etcp-server", "-c", path), etcp.finished("etcp", "check", path)):
-            assert run.status == EX_CONFIG, "%s: exit %d %s" % (case, run.status, run.log.text)
+        for way, run in ways(etcp, "etcp-server", path):
+            assert run.status == EX_CONFIG, "%s: %s: exit %d %s" % (way, case, run.status, run.log.text)
             assert "%s:%d" % (name, line) in run.log.text, "%s: %s" % (case, run.log.text)
             assert "\x1b" not in run.log.text
     name.write_text("")
     name.chmod(0o666)
-    run = etcp.finished("etcp-server", "-c", path)
-    assert run.status != 0 and str(name) in run.log.text
+    for way, run in ways(etcp, "etcp-server", path):
+        assert run.status == (EX_CONFIG if way == "etcp check" else EX_NOPERM), way
+        assert str(name) in run.log.text, way
+
+
+KEYS = {
+    "not there": (None, 0o600, EX_CONFIG),
+    "empty": ("", 0o600, EX_CONFIG),
+    "of another kind": (PUB + "\n", 0o600, EX_CONFIG),
+    "for everybody": (etcp_peer.key_text("sec", bytes(range(32))) + "\n", 0o644, EX_NOPERM),
+}
+
+
+@pytest.mark.parametrize("option", ["identity", "network_key_file"])
+@pytest.mark.parametrize("case", KEYS)
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_keys(etcp, daemon, case, option):
+    """What a start refuses for a key, --check-config refuses as well, with the same code and the same words."""
+    text, mode, code = KEYS[case]
+    key = etcp.path / "named.key"
+    if text is not None:
+        if option == "network_key_file":
+            text = text.replace(etcp_peer.key_text("sec", bytes(range(32))), etcp_peer.key_text("net", bytes(range(32))))
+        key.write_text(text)
+        key.chmod(mode)
+    settings = {option: '"%s"' % key}
+    path = etcp.write(
+        "x.conf", etcp.server_text(**settings) if daemon == "etcp-server" else etcp.agent_text(1, **settings)
+    )
+    said = set()
+    for way, run in ways(etcp, daemon, path):
+        assert run.status == (EX_CONFIG if way == "etcp check" else code), "%s: %s" % (way, run.log.text)
+        said.add(run.log.text[run.log.text.index(str(key)) :])
+    assert len(said) == 1, said
+    assert etcp.finished(daemon, "--dump-config", "-c", path).status == 0
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_a_check_makes_no_key_and_binds_nothing(etcp, daemon):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = {"bind": '{"127.0.0.1:%d"}' % taken.getsockname()[1]}
+        text = etcp.server_text(identity=None, **bind) if daemon == "etcp-server" else etcp.agent_text(1, identity=None)
+        path = etcp.write("x.conf", text)
+        before = sorted(etcp.path.rglob("*"))
+        state = {"STATE_DIRECTORY": str(etcp.path / "not" / "there")}
+        run = etcp.finished(daemon, "--check-config", "-c", path, env=state)
+        assert run.status == 0, run.log.text
+        assert sorted(etcp.path.rglob("*")) == before
 
 
 def test_programs_are_there():

@@ -400,6 +400,75 @@ static void processes_that_start_at_once_agree_on_the_key(void)
     (void)close(fds[1]);
 }
 
+static int check_identity(const char *identity, const char *network)
+{
+    const struct keyfile_request request = {.role = "agent", .identity = identity, .network_key_file = network};
+    struct error_text error = {""};
+    const int r = keyfile_identity_check(&request, &error);
+
+    CHECK(r == 0 || error.text[0] != '\0');
+    return r;
+}
+
+static void a_check_makes_nothing(void)
+{
+    clear_environment();
+    CHECK_INT(setenv("STATE_DIRECTORY", scratch_path("none"), 1), 0);
+    CHECK_INT(check_identity("", ""), 0);
+    CHECK_INT(access(scratch_path("none"), F_OK), -1);
+    CHECK_INT(setenv("STATE_DIRECTORY", scratch_directory(), 1), 0);
+    CHECK_INT(check_identity("", ""), 0);
+    CHECK_INT(access(scratch_path("agent.key"), F_OK), -1);
+    make(scratch_path("agent.key"), SECRET "\n", 0600);
+    CHECK_INT(check_identity("", ""), 0);
+    CHECK_INT(access(scratch_path("agent.pub"), F_OK), -1);
+}
+
+static void a_check_finds_what_a_start_would(void)
+{
+    clear_environment();
+    CHECK_INT(setenv("STATE_DIRECTORY", scratch_directory(), 1), 0);
+    CHECK_INT(check_identity(scratch_path("mine.key"), ""), -ENOENT);
+    CHECK_INT(check_identity("", scratch_path("network.key")), -ENOENT);
+    make(scratch_path("network.key"), SECRET "\n", 0600);
+    CHECK_INT(check_identity("", scratch_path("network.key")), -EINVAL);
+    make(scratch_path("agent.key"), MISTYPED "\n", 0600);
+    CHECK_INT(check_identity("", ""), -EINVAL);
+    make(scratch_path("agent.key"), SECRET "\n", 0640);
+    CHECK_INT(check_identity("", ""), -EPERM);
+    make(scratch_path("agent.key"), SECRET "\n", 0600);
+    CHECK_INT(setenv("CREDENTIALS_DIRECTORY", scratch_directory(), 1), 0);
+    CHECK_INT(setenv("STATE_DIRECTORY", scratch_path("none"), 1), 0);
+    CHECK_INT(check_identity("", ""), 0);
+    make(scratch_path("agent.key"), "", 0600);
+    CHECK_INT(check_identity("", ""), -EINVAL);
+}
+
+/* Only for the check, and only with a state directory of that user's. */
+static void root_checks_keys_of_the_daemons_user(void)
+{
+    const struct keyfile_request request = {.role = "agent", .identity = "", .network_key_file = ""};
+    struct keyfile_identity loaded = {0};
+    struct error_text error;
+
+    if (geteuid() != 0) {
+        (void)printf("  skipped: only root can give a file away\n");
+        return;
+    }
+    clear_environment();
+    CHECK_INT(mkdir(scratch_path("state"), 0700), 0);
+    CHECK_INT(setenv("STATE_DIRECTORY", scratch_path("state"), 1), 0);
+    make(scratch_path("state/agent.key"), SECRET "\n", 0600);
+    CHECK_INT(chown(scratch_path("state/agent.key"), 12345, (gid_t)-1), 0);
+    CHECK_INT(check_identity("", ""), -EPERM);
+    CHECK_INT(chown(scratch_path("state"), 12345, (gid_t)-1), 0);
+    CHECK_INT(check_identity("", ""), 0);
+    CHECK_INT(chmod(scratch_path("state/agent.key"), 0640), 0);
+    CHECK_INT(check_identity("", ""), -EPERM);
+    CHECK_INT(chmod(scratch_path("state/agent.key"), 0600), 0);
+    CHECK_INT(keyfile_identity_load(&request, &loaded, &error), -EPERM);
+}
+
 static const struct check_case cases[] = {
     CHECK_CASE(load_takes_one_key),
     CHECK_CASE(bad_content_is_told),
@@ -414,6 +483,9 @@ static const struct check_case cases[] = {
     CHECK_CASE(network_key_is_loaded_with_the_identity),
     CHECK_CASE(bad_key_in_the_state_directory_is_not_replaced),
     CHECK_CASE(processes_that_start_at_once_agree_on_the_key),
+    CHECK_CASE(a_check_makes_nothing),
+    CHECK_CASE(a_check_finds_what_a_start_would),
+    CHECK_CASE(root_checks_keys_of_the_daemons_user),
 };
 
 int main(int argc, char **argv)
