@@ -72,15 +72,19 @@ ETCP_API const uint8_t *etcp_identity_public(const struct etcp_identity *identit
 /* Whether it holds a network key. */
 ETCP_API bool etcp_identity_has_network_key(const struct etcp_identity *identity);
 
-/* Secret memory and working memory of the connections of one thread: their keys (locked, undumped, wiped), and the
- * expanded cipher keys of those that were active last. A pool and its connections are used by one thread at a time. */
+/* Secret memory and working memory of the connections of one thread: their keys (locked, undumped, wiped), and what the
+ * ciphers work with. A pool and its connections are used by one thread at a time. */
 struct etcp_pool;
 
-/* Returns 0 and an owned pool, or ETCP_ENOMEM. Costs about 150 KiB; grows with connections by 64 bytes each. */
+/* Returns 0 and an owned pool, or ETCP_ENOMEM. Costs about 20 KiB; grows with connections by 64 bytes each. */
 ETCP_API ETCP_MUST_USE int etcp_pool_new(struct etcp_pool **ret_pool);
 
 /* Wipes and frees; NULL is fine. All of its connections must have been freed. */
 ETCP_API void etcp_pool_free(struct etcp_pool *pool);
+
+/* The thread has done what there was to do and is about to wait. While it works, libcrypto (if the library was built with
+ * it) holds the key that was used last in memory that can be dumped; this wipes it. Cheap, and free if there is nothing. */
+ETCP_API void etcp_pool_rest(struct etcp_pool *pool);
 
 #ifdef __cplusplus
 }

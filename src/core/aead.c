@@ -1,24 +1,33 @@
-/* SPDX-License-Identifier: MIT
- *
- * Provider: libsodium. Its AES-256-GCM expands a key into 512 bytes, which costs about as much as sealing a short record:
- * those states are cached, direct-mapped by the key's serial number. ChaCha20-Poly1305 has nothing to expand. */
+/* SPDX-License-Identifier: MIT */
 #include "core/aead.h"
 
 #include <assert.h>
 #include <sodium.h>
 #include <string.h>
 
-/* Serial numbers are given in pairs, one for each direction of a connection; 128 connections fit. */
-enum { CACHE_ENTRIES = 256 };
+#include "core/aead_bulk.h"
 
-struct aead_cache {
-    crypto_aead_aes256gcm_state state[CACHE_ENTRIES];
-    uint64_t owner[CACHE_ENTRIES]; /* serial of the key, 0 for none */
-    uint64_t last_serial;
-    uint8_t pad[56]; /* to a multiple of 64: sodium_malloc() aligns the end, not the start */
+/* Bytes of plaintext from which on libcrypto is faster: measured with AES-256-GCM, where 64 bytes take it 260 ns against
+ * libsodium's 160, 1,024 bytes 470 against 710. */
+enum { BULK_MIN = 512 };
+
+/* An expanded AES-256-GCM key. ChaCha20-Poly1305 has nothing to expand. */
+struct expanded {
+    crypto_aead_aes256gcm_state state;
+    uint64_t owner; /* serial of the key, 0 for none */
+    uint8_t pad[56];
 };
 
-static_assert(sizeof(struct aead_cache) % 64 == 0, "the cipher states must stay aligned");
+struct aead_cache {
+    struct expanded seal, open; /* a connection that answers what it reads uses both in turn */
+    struct aead_bulk *bulk;     /* NULL: libsodium does it all */
+    uint64_t last_serial;
+    uint8_t pad[48]; /* to a multiple of 64: sodium_malloc() aligns the end, not the start */
+};
+
+static_assert(sizeof(struct expanded) % 64 == 0 && sizeof(struct aead_cache) % 64 == 0,
+              "the cipher states must stay aligned");
+static_assert(sizeof(struct aead_cache) == AEAD_CACHE_BYTES, "as the header says");
 
 bool aead_available(enum aead_algorithm algorithm)
 {
@@ -54,12 +63,20 @@ struct aead_cache *aead_cache_new(void)
         return NULL;
     memset(cache, 0, sizeof *cache);
     assert((uintptr_t)cache % 16 == 0);
+    cache->bulk = aead_bulk_new();
     return cache;
 }
 
 void aead_cache_free(struct aead_cache *cache)
 {
+    if (cache)
+        aead_bulk_free(cache->bulk);
     sodium_free(cache);
+}
+
+void aead_cache_rest(struct aead_cache *cache)
+{
+    aead_bulk_rest(cache->bulk);
 }
 
 void aead_key_init(struct aead_key *key, struct aead_cache *cache, enum aead_algorithm algorithm, const uint8_t *bytes)
@@ -67,30 +84,39 @@ void aead_key_init(struct aead_key *key, struct aead_cache *cache, enum aead_alg
     *key = (struct aead_key){.bytes = bytes, .serial = ++cache->last_serial, .algorithm = (uint8_t)algorithm};
 }
 
-void aead_key_forget(struct aead_key *key, struct aead_cache *cache)
+static void forget(struct expanded *expanded, uint64_t serial)
 {
-    size_t at = key->serial % CACHE_ENTRIES;
-    if (key->serial == 0 || cache->owner[at] != key->serial)
+    if (expanded->owner != serial)
         return;
-    sodium_memzero(&cache->state[at], sizeof cache->state[at]);
-    cache->owner[at] = 0;
+    sodium_memzero(&expanded->state, sizeof expanded->state);
+    expanded->owner = 0;
 }
 
-static const crypto_aead_aes256gcm_state *expanded(const struct aead_key *key, struct aead_cache *cache)
+void aead_key_forget(struct aead_key *key, struct aead_cache *cache)
 {
-    size_t at = key->serial % CACHE_ENTRIES;
-    if (cache->owner[at] != key->serial) {
-        crypto_aead_aes256gcm_beforenm(&cache->state[at], key->bytes);
-        cache->owner[at] = key->serial;
+    if (key->serial == 0)
+        return;
+    forget(&cache->seal, key->serial);
+    forget(&cache->open, key->serial);
+    aead_bulk_rest(cache->bulk);
+}
+
+static const crypto_aead_aes256gcm_state *expand(struct expanded *expanded, const struct aead_key *key)
+{
+    if (expanded->owner != key->serial) {
+        crypto_aead_aes256gcm_beforenm(&expanded->state, key->bytes);
+        expanded->owner = key->serial;
     }
-    return (const crypto_aead_aes256gcm_state *)&cache->state[at];
+    return (const crypto_aead_aes256gcm_state *)&expanded->state;
 }
 
 void aead_seal(const struct aead_key *key, struct aead_cache *cache, const uint8_t nonce[static AEAD_NONCE_BYTES],
                const uint8_t *in, size_t len, uint8_t *out)
 {
-    if (key->algorithm == AEAD_AES256GCM)
-        crypto_aead_aes256gcm_encrypt_afternm(out, NULL, in, len, NULL, 0, NULL, nonce, expanded(key, cache));
+    if (cache->bulk && len >= BULK_MIN)
+        aead_bulk_seal(cache->bulk, key, nonce, in, len, out);
+    else if (key->algorithm == AEAD_AES256GCM)
+        crypto_aead_aes256gcm_encrypt_afternm(out, NULL, in, len, NULL, 0, NULL, nonce, expand(&cache->seal, key));
     else
         aead_seal_once(AEAD_CHACHA20POLY1305, key->bytes, nonce, NULL, 0, in, len, out);
 }
@@ -100,8 +126,10 @@ bool aead_open(const struct aead_key *key, struct aead_cache *cache, const uint8
 {
     if (len < AEAD_TAG_BYTES)
         return false;
+    if (cache->bulk && len >= BULK_MIN + AEAD_TAG_BYTES)
+        return aead_bulk_open(cache->bulk, key, nonce, in, len, out);
     if (key->algorithm == AEAD_AES256GCM)
-        return crypto_aead_aes256gcm_decrypt_afternm(out, NULL, NULL, in, len, NULL, 0, nonce, expanded(key, cache)) ==
-               0;
+        return crypto_aead_aes256gcm_decrypt_afternm(out, NULL, NULL, in, len, NULL, 0, nonce,
+                                                     expand(&cache->open, key)) == 0;
     return aead_open_once(AEAD_CHACHA20POLY1305, key->bytes, nonce, NULL, 0, in, len, out);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The two AEADs behind one interface. A key is 32 bytes somewhere in secret memory. What a cipher computes from a key before
- * its first block (AES round keys, GHASH tables) is kept in a cache of the loop's, so that an idle connection owns none.
- * A second provider replaces aead.c and nothing else.
+ * The two AEADs behind one interface. A key is 32 bytes somewhere in secret memory. What a cipher computes from a key
+ * before its first block (AES round keys, GHASH tables) belongs to the thread that works, not to the connection: it is kept
+ * for the key that was used last, and computing it anew takes less time than finding it in a colder cache.
  *
+ * Two providers: libsodium for everything, and libcrypto, where the build has it, for long records (aead_bulk.h).
  * Tags are always 16 bytes and directly behind the ciphertext; nonces always 12 bytes. */
 #ifndef CORE_AEAD_H
 #define CORE_AEAD_H
@@ -37,13 +38,18 @@ bool aead_open_once(enum aead_algorithm algorithm, const uint8_t key[static AEAD
                     const uint8_t nonce[static AEAD_NONCE_BYTES], const uint8_t *ad, size_t ad_len, const uint8_t *in,
                     size_t len, uint8_t *out);
 
-struct aead_cache; /* expanded keys of the connections that were active last, in secret memory */
+enum { AEAD_CACHE_BYTES = 1216 }; /* of secret memory */
+
+struct aead_cache; /* what was computed from the keys that were used last */
 
 /* Owned, or NULL without memory. */
 struct aead_cache *aead_cache_new(void);
 
 /* Wipes and frees; NULL is fine. */
 void aead_cache_free(struct aead_cache *cache);
+
+/* The thread is about to wait: wipes what does not lie in secret memory. */
+void aead_cache_rest(struct aead_cache *cache);
 
 /* A key that many records are sealed or opened with, without associated data. */
 struct aead_key {

@@ -5,6 +5,8 @@
 
 #include <sodium.h>
 
+#include "core/aead_bulk.h"
+
 int etcp_init(void)
 {
     return sodium_init() < 0 ? ETCP_EINIT : 0;
@@ -13,6 +15,11 @@ int etcp_init(void)
 const char *etcp_version(void)
 {
     return ETCP_VERSION;
+}
+
+const char *etcp_bulk_provider(void)
+{
+    return aead_bulk_name();
 }
 
 const char *etcp_strerror(int error)

@@ -185,6 +185,11 @@ int etcp_pool_new(struct etcp_pool **ret_pool)
     return 0;
 }
 
+void etcp_pool_rest(struct etcp_pool *pool)
+{
+    aead_cache_rest(pool->cache);
+}
+
 void etcp_pool_free(struct etcp_pool *pool)
 {
     if (!pool)

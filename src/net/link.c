@@ -453,6 +453,7 @@ static void settle(struct link *link)
     }
     watch(link);
     arm(link);
+    etcp_pool_rest(link->loop->pool);
 }
 
 static void settle_outside(struct link *link)

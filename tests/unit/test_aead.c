@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <etcp/etcp.h>
+#include <sodium.h>
 
 #include "check.h"
 #include "core/aead.h"
@@ -56,7 +57,7 @@ static void aead_rejects_any_other_bit(void)
 static void cached(enum aead_algorithm algorithm)
 {
     enum {
-        KEYS = 600, /* more than the cache holds */
+        KEYS = 600,
     };
     static uint8_t bytes[KEYS][AEAD_KEY_BYTES];
     static struct aead_key keys[KEYS];
@@ -96,6 +97,86 @@ static void aead_cache_gives_what_the_key_gives(void)
     with_each(cached);
 }
 
+/* Records of any length, whichever provider they are for, from one key and from two in turn. */
+static void lengths(enum aead_algorithm algorithm)
+{
+    static const size_t sizes[] = {0, 1, 15, 16, 17, 511, 512, 513, 1024, 4096, 16379, 65519};
+    static uint8_t text[65519], want[sizeof(text) + AEAD_TAG_BYTES], got[sizeof(want)], zeros[sizeof(text)];
+    uint8_t bytes[2][AEAD_KEY_BYTES] = {{1}, {2}}, nonce[AEAD_NONCE_BYTES] = {0};
+    struct aead_cache *cache = aead_cache_new();
+    struct aead_key keys[2];
+
+    CHECK(cache != NULL);
+    memset(text, 'x', sizeof(text));
+    for (int k = 0; k < 2; k++) {
+        aead_key_init(&keys[k], cache, algorithm, bytes[k]);
+    }
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]) * 4; i++) {
+        size_t len = sizes[i / 4], sealed_len = len + AEAD_TAG_BYTES;
+        int k = i % 4 < 2 ? 0 : (int)(i % 2);
+
+        nonce[11]++;
+        aead_seal_once(algorithm, bytes[k], nonce, NULL, 0, text, len, want);
+        memcpy(got, text, len);
+        aead_seal(&keys[k], cache, nonce, got, len, got);
+        CHECK_MEM(got, want, sealed_len);
+        CHECK(aead_open(&keys[k], cache, nonce, got, sealed_len, got));
+        CHECK_MEM(got, text, len);
+        aead_cache_rest(cache);
+        for (int flip = 0; flip < 3; flip++) {
+            size_t at = flip == 0 ? 0 : flip == 1 ? sealed_len - 1 : sealed_len / 2;
+
+            memcpy(got, want, sealed_len);
+            got[at] ^= 0x80;
+            CHECK(!aead_open(&keys[k], cache, nonce, got, sealed_len, got));
+            CHECK(len < 32 || memcmp(got, text, 16) != 0);
+            CHECK(len < 512 || memcmp(got, zeros, len) == 0); /* nothing of the plaintext before the tag holds */
+        }
+        CHECK(!aead_open(&keys[1 - k], cache, nonce, want, sealed_len, got));
+    }
+    aead_cache_free(cache);
+}
+
+static void aead_providers_agree_at_every_length(void)
+{
+    with_each(lengths);
+}
+
+/* libcrypto works on the heap: nothing of a key may stay there. */
+static void aead_rest_wipes_the_key(void)
+{
+    static uint8_t text[4096 + AEAD_TAG_BYTES];
+    uint8_t bytes[AEAD_KEY_BYTES], nonce[AEAD_NONCE_BYTES] = {0};
+    struct aead_cache *cache = aead_cache_new();
+    struct aead_key key;
+    char line[256];
+    FILE *maps;
+    bool found = false;
+
+    CHECK(cache != NULL);
+    randombytes_buf(bytes, sizeof(bytes));
+    aead_key_init(&key, cache, AEAD_AES256GCM, bytes);
+    if (!aead_available(AEAD_AES256GCM)) {
+        aead_key_init(&key, cache, AEAD_CHACHA20POLY1305, bytes);
+    }
+    aead_seal(&key, cache, nonce, text, sizeof(text) - AEAD_TAG_BYTES, text);
+    CHECK(aead_open(&key, cache, nonce, text, sizeof(text), text));
+    aead_cache_rest(cache);
+    maps = fopen("/proc/self/maps", "r");
+    CHECK(maps != NULL);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        unsigned long from = 0, to = 0;
+
+        if (strstr(line, "[heap]") != NULL && sscanf(line, "%lx-%lx rw", &from, &to) == 2) {
+            found = true;
+            CHECK(memmem((const void *)from, to - from, bytes, sizeof(bytes)) == NULL);
+        }
+    }
+    (void)fclose(maps);
+    CHECK(found);
+    aead_cache_free(cache);
+}
+
 static void aead_cache_free_takes_null(void)
 {
     aead_cache_free(NULL);
@@ -128,6 +209,8 @@ static void aead_serial_numbers_do_not_come_round(void)
 static const struct check_case cases[] = {
     CHECK_CASE(aead_rejects_any_other_bit),
     CHECK_CASE(aead_cache_gives_what_the_key_gives),
+    CHECK_CASE(aead_providers_agree_at_every_length),
+    CHECK_CASE(aead_rest_wipes_the_key),
     CHECK_CASE(aead_cache_free_takes_null),
     CHECK_CASE(aead_seals_nothing_at_all),
     CHECK_CASE(aead_serial_numbers_do_not_come_round),

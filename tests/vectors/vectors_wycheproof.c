@@ -6,10 +6,35 @@
 #include <sodium.h>
 
 #include "core/aead.h"
+#include "core/aead_bulk.h"
 #include "core/noise.h"
 #include "vector.h"
 
 typedef void (*run_test)(const json_t *test, enum aead_algorithm algorithm);
+
+/* The same by the other provider, in place, twice; `msg` is NULL where the tag must not match. */
+static void check_bulk(enum aead_algorithm algorithm, const uint8_t *key, const uint8_t *nonce, const uint8_t *sealed,
+                       size_t sealed_len, const uint8_t *msg)
+{
+    struct aead_bulk *bulk = aead_bulk_new();
+    struct aead_key named = {.bytes = key, .serial = 1, .algorithm = (uint8_t)algorithm};
+    uint8_t *out = malloc(sealed_len);
+    size_t len = sealed_len - AEAD_TAG_BYTES;
+
+    CHECK(out != NULL);
+    for (int i = 0; bulk != NULL && i < 2; i++) {
+        memcpy(out, sealed, sealed_len);
+        CHECK_INT(aead_bulk_open(bulk, &named, nonce, out, sealed_len, out), msg != NULL);
+        if (msg != NULL) {
+            CHECK_MEM(out, msg, len);
+            aead_bulk_seal(bulk, &named, nonce, out, len, out);
+            CHECK_MEM(out, sealed, sealed_len);
+        }
+        aead_bulk_rest(bulk);
+    }
+    free(out);
+    aead_bulk_free(bulk);
+}
 
 static void run_aead(const json_t *test, enum aead_algorithm algorithm)
 {
@@ -52,6 +77,7 @@ static void run_aead(const json_t *test, enum aead_algorithm algorithm)
             }
         }
         aead_cache_free(cache);
+        check_bulk(algorithm, key, nonce, sealed, ct.len + AEAD_TAG_BYTES, valid ? msg.data : NULL);
     }
     free(ad.data);
     free(msg.data);
