@@ -263,6 +263,7 @@ static void write_batch(struct link *link)
     }
     if (batch->count > 0) {
         message.msg_iovlen = (size_t)batch->count;
+        etcp_pool_rest(link->loop->pool); /* the peer may see an end of the work in what it gets */
         do {
             n = sendmsg(link->fd, &message, MSG_NOSIGNAL);
         } while (n < 0 && errno == EINTR);
