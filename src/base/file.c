@@ -104,7 +104,17 @@ int file_read_fd(int fd, void *buffer, size_t size, size_t *ret_len)
     return 0;
 }
 
-static int read_path(const char *path, size_t max, bool guarded, char **ret_text, size_t *ret_len)
+enum file_fault file_fault(const struct stat *stat)
+{
+    if (stat->st_uid != geteuid() && stat->st_uid != 0)
+        return FILE_FAULT_OWNER;
+    if ((stat->st_mode & S_IWOTH) != 0 && !(S_ISDIR(stat->st_mode) && (stat->st_mode & S_ISVTX) != 0))
+        return FILE_FAULT_WRITABLE;
+    return FILE_SOUND;
+}
+
+/* `ret_guarded`: NULL if any file will do. */
+static int read_path(const char *path, size_t max, char **ret_text, size_t *ret_len, struct stat *ret_guarded)
 {
     struct stat st;
     char *text = NULL;
@@ -114,7 +124,8 @@ static int read_path(const char *path, size_t max, bool guarded, char **ret_text
 
     if (r < 0)
         return r;
-    if (guarded && (st.st_mode & S_IWOTH) != 0) {
+    if (ret_guarded && file_fault(&st) != FILE_SOUND) {
+        *ret_guarded = st;
         r = -EPERM;
         goto out;
     }
@@ -143,12 +154,12 @@ out:
 
 int file_read(const char *path, size_t max, char **ret_text, size_t *ret_len)
 {
-    return read_path(path, max, false, ret_text, ret_len);
+    return read_path(path, max, ret_text, ret_len, NULL);
 }
 
-int file_read_guarded(const char *path, size_t max, char **ret_text, size_t *ret_len)
+int file_read_guarded(const char *path, size_t max, char **ret_text, size_t *ret_len, struct stat *ret_stat)
 {
-    return read_path(path, max, true, ret_text, ret_len);
+    return read_path(path, max, ret_text, ret_len, ret_stat);
 }
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------------- */

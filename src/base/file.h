@@ -34,8 +34,18 @@ int file_read_fd(int fd, void *buffer, size_t size, size_t *ret_len);
  * Returns 0, -EFBIG, -ENOMEM, or as file_open() and file_read_fd(). Not for secrets: see keys/keyfile.h. */
 int file_read(const char *path, size_t max, char **ret_text, size_t *ret_len);
 
-/* The same for a file that decides whom to trust: -EPERM if everybody may write it. */
-int file_read_guarded(const char *path, size_t max, char **ret_text, size_t *ret_len);
+/* What speaks against believing what lies there: whoever can write a file, or exchange it, decides what it says. */
+enum file_fault {
+    FILE_SOUND = 0,
+    FILE_FAULT_OWNER, /* belongs to neither the effective user nor root */
+    FILE_FAULT_WRITABLE, /* everybody may write it; in a directory with the sticky bit, everybody may make files of their own only */
+};
+
+/* Judges a file or a directory. */
+enum file_fault file_fault(const struct stat *stat);
+
+/* As file_read() for a file that decides whom to trust: -EPERM, too, if file_fault() finds one, *ret_stat then tells which. */
+int file_read_guarded(const char *path, size_t max, char **ret_text, size_t *ret_len, struct stat *ret_stat);
 
 enum file_write_mode {
     FILE_CREATE,  /* -EEXIST if anything is there, be it a dangling link */

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/name.h"
 #include "keys/line.h"
 
@@ -131,7 +130,7 @@ int authorized_load(const char *path, struct authorized **ret_list, struct error
 {
     char *text = NULL;
     size_t len;
-    int r = file_read_guarded(path, AUTHORIZED_FILE_MAX, &text, &len);
+    int r = line_file_read(path, AUTHORIZED_FILE_MAX, &text, &len, ret_error);
 
     if (r == -ENOENT) {
         r = authorized_parse("", 0, path, ret_list, ret_error);
@@ -140,7 +139,7 @@ int authorized_load(const char *path, struct authorized **ret_list, struct error
         return r;
     }
     if (r < 0)
-        return line_file_failed(path, r, AUTHORIZED_FILE_MAX, ret_error);
+        return r;
     r = authorized_parse(text, len, path, ret_list, ret_error);
     free(text);
     return r;

@@ -20,8 +20,8 @@ enum {
 struct authorized;
 
 /* Reads a file. A file that is not there is an empty list, of which authorized_missing() is true.
- * Returns 0 and an owned list, or an error text ("FILE:LINE: ...") and -EINVAL (content), -ENOMEM, -EPERM (everybody may write
- * the file), or what reading said. */
+ * Returns 0 and an owned list, or an error text ("FILE:LINE: ...") and -EINVAL (content), -ENOMEM, -EPERM (the file is
+ * neither the user's nor root's, or everybody may write it), or what reading said. */
 int authorized_load(const char *path, struct authorized **ret_list, struct error_text *ret_error);
 
 /* The same from text, which need not be terminated; `name` stands for the file in messages. */

@@ -275,7 +275,9 @@ static int load_from_state(const struct search *search, char **ret_path, uint8_t
         r = error_set(ret_error, -ENOMEM, "no memory");
         goto out;
     }
-    r = load(path, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
+    r = line_check_directory(directory, search->daemon, ret_error);
+    if (r == 0)
+        r = load(path, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
     if (r == -ENOENT)
         r = search->only_look ? 0 : create_secret(directory, path, ret_key, ret_created, ret_error);
     if (r < 0) {

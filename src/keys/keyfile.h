@@ -42,7 +42,7 @@ struct keyfile_identity {
 };
 
 /* Loads the identity from the configured file, else ROLE.key in $CREDENTIALS_DIRECTORY if it is there, else ROLE.key in the
- * state directory. Only there a missing key is made (0600), with its public key in ROLE.pub beside it (0644); of two
+ * state directory, which must be the user's or root's, and not writable by everybody. Only there a missing key is made (0600), with its public key in ROLE.pub beside it (0644); of two
  * processes that do so at once, both get the same key. A missing public copy is made anew, a wrong one replaced; if that
  * fails (a read-only directory), the identity is good all the same.
  * Fills *ret_identity. Returns 0, or an error text and as keyfile_load() and keyfile_create(). */

@@ -52,13 +52,27 @@ static int find(const char *text, size_t len, const char *path, const char *addr
     return found ? 0 : -ENOENT;
 }
 
+/* The folder that the file lies in: "." for a name without one. Owned by the caller; NULL: no memory. */
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (!slash)
+        return strdup(".");
+    return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
 static int read_all(const char *path, char **ret_text, size_t *ret_len, struct error_text *ret_error)
 {
-    int r = file_read_guarded(path, KNOWN_SERVERS_FILE_MAX, ret_text, ret_len);
+    char *directory = directory_of(path);
+    int r = 0;
 
-    if (r < 0 && r != -ENOENT)
-        return line_file_failed(path, r, KNOWN_SERVERS_FILE_MAX, ret_error);
-    return r;
+    if (!directory)
+        return error_set(ret_error, -ENOMEM, "%s: no memory", path);
+    /* Who can take the file away makes every server one that is met for the first time. */
+    r = line_check_directory(directory, (uid_t)-1, ret_error);
+    free(directory);
+    return r < 0 ? r : line_file_read(path, KNOWN_SERVERS_FILE_MAX, ret_text, ret_len, ret_error);
 }
 
 int known_servers_find(const char *path, const char *address, uint8_t ret_key[static ETCP_KEY_BYTES],
@@ -123,17 +137,15 @@ static int lock(const char *path, int *ret_fd, struct error_text *ret_error)
 
     if (asprintf(&name, "%s.lock", path) < 0)
         return error_set(ret_error, -ENOMEM, "%s: no memory", path);
-    directory = strndup(path, (size_t)(strrchr(path, '/') ? strrchr(path, '/') - path : 0));
+    directory = directory_of(path);
     if (!directory) {
         r = error_set(ret_error, -ENOMEM, "%s: no memory", path);
         goto out;
     }
-    if (directory[0] != '\0') {
-        r = file_make_directory(directory, 0700);
-        if (r < 0) {
-            r = error_set(ret_error, r, "%s: can't be made: %s", directory, strerror(-r));
-            goto out;
-        }
+    r = file_make_directory(directory, 0700);
+    if (r < 0) {
+        r = error_set(ret_error, r, "%s: can't be made: %s", directory, strerror(-r));
+        goto out;
     }
     fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {

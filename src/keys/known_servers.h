@@ -18,7 +18,8 @@ enum {
 
 /* Looks up the key of an address (config_address_format()'s text) in the file. Stores the key, and the number of
  * its line for messages. Returns 0, -ENOENT (the address, or the whole file, is not there), or an error text
- * ("FILE:LINE: ...") and -EINVAL (content), -EPERM (everybody may write the file), or what reading said. */
+ * ("FILE:LINE: ...") and -EINVAL (content), -EPERM (the file or its directory is neither the
+ * user's nor root's, or everybody may write it), or what reading said. */
 int known_servers_find(const char *path, const char *address, uint8_t ret_key[static ETCP_KEY_BYTES],
                        unsigned *ret_line, struct error_text *ret_error);
 

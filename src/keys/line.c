@@ -4,6 +4,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
 
 static bool is_blank(char c)
 {
@@ -86,18 +90,45 @@ int line_bad_key(const char *name, unsigned number, const char *key, size_t len,
     }
 }
 
-int line_file_failed(const char *path, int error, int max, struct error_text *ret_error)
+static int fault_found(const char *path, const struct stat *st, struct error_text *ret_error)
 {
-    switch (error) {
-    case -EPERM:
-        return error_set(ret_error, error, "%s: everybody may write it: expected its owner alone: chmod o-w %s", path,
-                         path);
+    const char *what = S_ISDIR(st->st_mode) ? "directory" : "file";
+
+    if (file_fault(st) == FILE_FAULT_OWNER)
+        return error_set(ret_error, -EPERM, "%s: belongs to user %u: expected a %s of user %u or root: chown %u %s",
+                         path, (unsigned)st->st_uid, what, (unsigned)geteuid(), (unsigned)geteuid(), path);
+    return error_set(ret_error, -EPERM, "%s: everybody may write it: expected its owner alone: chmod o-w %s", path,
+                     path);
+}
+
+int line_file_read(const char *path, int max, char **ret_text, size_t *ret_len, struct error_text *ret_error)
+{
+    struct stat st = {0};
+    int r = file_read_guarded(path, (size_t)max, ret_text, ret_len, &st);
+
+    switch (r) {
+    case 0:
+    case -ENOENT:
+        return r;
     case -EFBIG:
-        return error_set(ret_error, error, "%s: too long: expected at most %d bytes", path, max);
+        return error_set(ret_error, r, "%s: too long: expected at most %d bytes", path, max);
     case -EISDIR:
     case -EINVAL:
-        return error_set(ret_error, error, "%s: not a regular file: expected a file with keys", path);
+        return error_set(ret_error, r, "%s: not a regular file: expected a file with keys", path);
     default:
-        return error_set(ret_error, error, "%s: can't be read: %s", path, strerror(-error));
+        if (r == -EPERM && file_fault(&st) != FILE_SOUND)
+            return fault_found(path, &st, ret_error);
+        return error_set(ret_error, r, "%s: can't be read: %s", path, strerror(-r));
     }
+}
+
+int line_check_directory(const char *directory, uid_t friend, struct error_text *ret_error)
+{
+    struct stat st;
+
+    if (stat(directory, &st) < 0 || !S_ISDIR(st.st_mode))
+        return 0; /* whoever uses it finds out */
+    if (friend != (uid_t)-1 && st.st_uid == friend)
+        st.st_uid = geteuid();
+    return file_fault(&st) == FILE_SOUND ? 0 : fault_found(directory, &st, ret_error);
 }

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include <etcp/key.h>
 
@@ -30,8 +31,12 @@ size_t line_split(const char *line, size_t len, const char **ret_rest, size_t *r
 int line_bad_key(const char *name, unsigned number, const char *key, size_t len, int error, enum etcp_key_kind expected,
                  struct error_text *ret_error);
 
-/* Sets what is wrong with a file that file_read_guarded() refused with `error`; returns `error`. */
-int line_file_failed(const char *path, int error, int max, struct error_text *ret_error);
+/* file_read_guarded(), with an error text in case of failure. -ENOENT is left without one. */
+int line_file_read(const char *path, int max, char **ret_text, size_t *ret_len, struct error_text *ret_error);
+
+/* Whether the files in a directory can be believed. Returns 0, also if there is none, or an error text and -EPERM: others may
+ * exchange them. `friend` may own it, too; (uid_t)-1: nobody else. */
+int line_check_directory(const char *directory, uid_t friend, struct error_text *ret_error);
 
 /* "public key (etcp-pub-)" */
 const char *line_kind_name(int kind);

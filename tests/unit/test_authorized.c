@@ -192,7 +192,16 @@ static void files_are_judged(void)
     (void)snprintf(expected, sizeof expected, "%s: everybody may write it: expected its owner alone: chmod o-w %s",
                    path, path);
     CHECK_STR(error.text, expected);
-    CHECK_INT(fchmod(fd, 0600), 0);
+    CHECK_INT(fchmod(fd, 0640), 0);
+    if (fchown(fd, 0, 12345) == 0) { /* as root:etcp, 0640 */
+        CHECK_INT(authorized_load(path, &list, &error), 0);
+        authorized_free(list);
+        list = NULL;
+        CHECK_INT(fchown(fd, 12345, 0), 0);
+        CHECK_INT(authorized_load(path, &list, &error), -EPERM);
+        CHECK(strstr(error.text, "belongs to user 12345") != NULL);
+        CHECK_INT(fchown(fd, 0, 0), 0);
+    }
 
     CHECK_INT(ftruncate(fd, AUTHORIZED_FILE_MAX + 1), 0);
     CHECK_INT(authorized_load(path, &list, &error), -EFBIG);

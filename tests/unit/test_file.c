@@ -92,12 +92,36 @@ static void guarded_read_refuses_what_everybody_may_write(void)
     const char *path = scratch_path("f");
     char *text = NULL;
     size_t len = 0;
+    struct stat st;
 
     make(path, "x", 0646);
-    CHECK_INT(file_read_guarded(path, 100, &text, &len), -EPERM);
+    CHECK_INT(file_read_guarded(path, 100, &text, &len, &st), -EPERM);
+    CHECK_INT(file_fault(&st), FILE_FAULT_WRITABLE);
     CHECK_INT(chmod(path, 0644), 0);
-    CHECK_INT(file_read_guarded(path, 100, &text, &len), 0);
+    CHECK_INT(file_read_guarded(path, 100, &text, &len, &st), 0);
     free(text);
+}
+
+static void only_the_user_and_root_are_believed(void)
+{
+    struct stat st = {.st_mode = S_IFREG | 0644, .st_uid = geteuid()};
+
+    CHECK_INT(file_fault(&st), FILE_SOUND);
+    st.st_uid = 0;
+    CHECK_INT(file_fault(&st), FILE_SOUND);
+    st.st_mode = S_IFREG | 0640;
+    st.st_gid = 12345; /* a group that may read, as root:etcp 0640 */
+    CHECK_INT(file_fault(&st), FILE_SOUND);
+    st.st_uid = geteuid() + 1;
+    CHECK_INT(file_fault(&st), FILE_FAULT_OWNER);
+    st = (struct stat){.st_mode = S_IFREG | S_ISVTX | 0666, .st_uid = geteuid()};
+    CHECK_INT(file_fault(&st), FILE_FAULT_WRITABLE); /* on a file the sticky bit means nothing */
+    st.st_mode = S_IFDIR | 0777;
+    CHECK_INT(file_fault(&st), FILE_FAULT_WRITABLE);
+    st.st_mode = S_IFDIR | S_ISVTX | 0777;
+    CHECK_INT(file_fault(&st), FILE_SOUND);
+    st.st_mode = S_IFDIR | 0750;
+    CHECK_INT(file_fault(&st), FILE_SOUND);
 }
 
 static enum file_privacy privacy_of(const char *path)
@@ -261,11 +285,17 @@ static void directories_are_made_with_their_parents(void)
 }
 
 static const struct check_case cases[] = {
-    CHECK_CASE(read_takes_all_and_terminates),           CHECK_CASE(read_is_bounded),
-    CHECK_CASE(read_takes_regular_files_only),           CHECK_CASE(guarded_read_refuses_what_everybody_may_write),
-    CHECK_CASE(privacy_means_the_owner_alone),           CHECK_CASE(privacy_is_judged_by_owner),
-    CHECK_CASE(access_list_for_the_user_is_private),     CHECK_CASE(create_never_overwrites),
-    CHECK_CASE(replace_sets_exactly_the_mode),           CHECK_CASE(failed_write_leaves_nothing_behind),
+    CHECK_CASE(read_takes_all_and_terminates),
+    CHECK_CASE(read_is_bounded),
+    CHECK_CASE(read_takes_regular_files_only),
+    CHECK_CASE(guarded_read_refuses_what_everybody_may_write),
+    CHECK_CASE(only_the_user_and_root_are_believed),
+    CHECK_CASE(privacy_means_the_owner_alone),
+    CHECK_CASE(privacy_is_judged_by_owner),
+    CHECK_CASE(access_list_for_the_user_is_private),
+    CHECK_CASE(create_never_overwrites),
+    CHECK_CASE(replace_sets_exactly_the_mode),
+    CHECK_CASE(failed_write_leaves_nothing_behind),
     CHECK_CASE(directories_are_made_with_their_parents),
 };
 

@@ -444,6 +444,27 @@ static void a_check_finds_what_a_start_would(void)
     CHECK_INT(check_identity("", ""), -EINVAL);
 }
 
+static void state_directories_that_others_may_write_are_refused(void)
+{
+    const struct keyfile_request request = {.role = "agent", .identity = "", .network_key_file = ""};
+    struct keyfile_identity loaded = {0};
+    struct error_text error;
+
+    clear_environment();
+    CHECK_INT(mkdir(scratch_path("state"), 0700), 0);
+    CHECK_INT(chmod(scratch_path("state"), 0777), 0);
+    CHECK_INT(setenv("STATE_DIRECTORY", scratch_path("state"), 1), 0);
+    CHECK_INT(keyfile_identity_load(&request, &loaded, &error), -EPERM);
+    CHECK(strstr(error.text, "everybody may write it") != NULL);
+    CHECK_INT(access(scratch_path("state/agent.key"), F_OK), -1);
+    CHECK_INT(check_identity("", ""), -EPERM);
+    CHECK_INT(chmod(scratch_path("state"), 01777), 0);
+    CHECK_INT(keyfile_identity_load(&request, &loaded, &error), 0);
+    keyfile_identity_done(&loaded);
+    if (chown(scratch_path("state"), 12345, (gid_t)-1) == 0)
+        CHECK_INT(keyfile_identity_load(&request, &loaded, &error), -EPERM);
+}
+
 /* Only for the check, and only with a state directory of that user's. */
 static void root_checks_keys_of_the_daemons_user(void)
 {
@@ -470,6 +491,7 @@ static void root_checks_keys_of_the_daemons_user(void)
 }
 
 static const struct check_case cases[] = {
+    CHECK_CASE(state_directories_that_others_may_write_are_refused),
     CHECK_CASE(load_takes_one_key),
     CHECK_CASE(bad_content_is_told),
     CHECK_CASE(secrets_that_others_can_touch_are_refused),

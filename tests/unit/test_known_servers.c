@@ -149,6 +149,47 @@ static void files_that_everybody_may_write_are_refused(void)
     CHECK_INT(add(path, "b:1", KEY_1, &error), -EPERM);
 }
 
+static void files_of_other_users_are_refused(void)
+{
+    const char *path = scratch_path("known");
+    struct error_text error;
+    uint8_t key[ETCP_KEY_BYTES];
+    unsigned line;
+
+    make(path, KEY_1 " a:1\n", 0644);
+    if (chown(path, 12345, (gid_t)-1) < 0) {
+        (void)printf("  skipped: only root can give a file away\n");
+        return;
+    }
+    CHECK_INT(known_servers_find(path, "a:1", key, &line, &error), -EPERM);
+    CHECK(strstr(error.text, "belongs to user 12345") != NULL);
+    CHECK_INT(add(path, "b:1", KEY_1, &error), -EPERM);
+}
+
+/* Who can take the file away makes every server a new one. */
+static void directories_that_others_may_write_are_refused(void)
+{
+    const char *path = scratch_path("state/known"), *directory = scratch_path("state");
+    struct error_text error;
+    uint8_t key[ETCP_KEY_BYTES];
+    unsigned line;
+
+    CHECK_INT(add(path, "a:1", KEY_1, &error), 0);
+    CHECK_INT(chmod(directory, 0777), 0);
+    CHECK_INT(known_servers_find(path, "a:1", key, &line, &error), -EPERM);
+    CHECK(strstr(error.text, directory) == error.text);
+    CHECK(strstr(error.text, "everybody may write it") != NULL);
+    CHECK_INT(unlink(path), 0);
+    CHECK_INT(known_servers_find(path, "a:1", key, &line, &error), -EPERM);
+    CHECK_INT(add(path, "a:1", KEY_1, &error), -EPERM);
+    CHECK_INT(access(path, F_OK), -1);
+    CHECK_INT(chmod(directory, 01777), 0);
+    CHECK_INT(add(path, "a:1", KEY_1, &error), 0);
+    CHECK_INT(known_servers_find(path, "a:1", key, &line, &error), 0);
+    if (chown(directory, 12345, (gid_t)-1) == 0)
+        CHECK_INT(known_servers_find(path, "a:1", key, &line, &error), -EPERM);
+}
+
 static void addresses_that_would_break_the_line_are_refused(void)
 {
     static const char *const addresses[] = {"", "a:1\n", "a\x01:1", " a:1", "a:1 ", "a\x7f:1"};
@@ -223,6 +264,8 @@ static const struct check_case cases[] = {
     CHECK_CASE(known_key_is_never_overwritten),
     CHECK_CASE(damaged_files_are_errors),
     CHECK_CASE(files_that_everybody_may_write_are_refused),
+    CHECK_CASE(files_of_other_users_are_refused),
+    CHECK_CASE(directories_that_others_may_write_are_refused),
     CHECK_CASE(addresses_that_would_break_the_line_are_refused),
     CHECK_CASE(lock_of_another_is_not_waited_for),
     CHECK_CASE(nothing_is_lost_when_many_write_at_once),
