@@ -232,6 +232,7 @@ static void connect_now(struct connector *connector)
         .identity = connector->setup->keys.identity,
         .suite = config->suite,
         .trust = &connector->setup->trust,
+        .handshake_timeout_us = config->connect_timeout_us,
         .heartbeat_interval_us = config->heartbeat.interval_us,
         .dead_peer_timeout_us = config->heartbeat.timeout_us,
     };

@@ -44,6 +44,7 @@ static const struct config_option root_options[] = {
     {"identity", CONFIG_PATH_OR_NONE, "", AT(identity)},
     {"network_key_file", CONFIG_PATH_OR_NONE, "", AT(network_key_file)},
     {"suite", CONFIG_WORD, "auto", AT(suite), .words = suites},
+    {"connect_timeout", CONFIG_DURATION, "10s", AT(connect_timeout_us), .minimum = 100 * MS, .maximum = 600 * S},
     {"log_level", CONFIG_WORD, "info", AT(log_level), .words = levels},
     {"status_socket", CONFIG_PATH_OR_WORD, "", AT(status_socket)},
 };

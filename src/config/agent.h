@@ -44,6 +44,7 @@ struct config_agent {
     const char *identity;         /* "": keyfile_identity_load() finds or makes it */
     const char *network_key_file; /* "": none */
     enum config_suite suite;
+    uint64_t connect_timeout_us; /* from the first packet to the end of the handshake */
     enum log_level log_level;
     struct config_reconnect reconnect;
     struct config_heartbeat heartbeat;

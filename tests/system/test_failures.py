@@ -110,23 +110,41 @@ def test_server_notices_a_silent_agent(etcp):
     lively.echo(lively.open(), b"alive")
 
 
-def test_server_that_answers_nothing_at_all(etcp):
-    """A port that accepts and says nothing, or next to nothing: after the protocol's ten seconds the agent goes on."""
-    listener, server = etcp.listener(timeout=40), etcp.server()
-    agent = etcp.agent('{"127.0.0.1:%d", "127.0.0.1:%d"}' % (listener.port, server.port), message="count = 1")
+@pytest.mark.parametrize("suite", ['"chacha20poly1305"', '"classic"'])
+def test_server_that_answers_nothing_at_all(etcp, suite):
+    """A port that accepts and says nothing, or next to nothing: after connect_timeout the agent goes on."""
+    listener, server = etcp.listener(), etcp.server(classic="true")
+    agent = etcp.agent(
+        '{"127.0.0.1:%d", "127.0.0.1:%d"}' % (listener.port, server.port),
+        message="count = 1",
+        suite=suite,
+        server_key=None if "classic" in suite else '{"%s"}' % peer.key_text("pub", etcp.server_public),
+        connect_timeout='"400ms"',
+    )
+    wire = etcp.keep(listener.accept_wire())
+    assert wire.receive(42)[0] == peer.REQUEST
+    wire.send_anyway(bytes([peer.RESPONSE]))
+    assert wire.receive_end() in ("fin", "reset")
+    assert agent.wait() == 0 and len(texts(agent)) == 1
+    agent.log.wait("the handshake took too long")
+
+
+def test_bytes_in_dribs_and_drabs_do_not_lengthen_a_handshake(etcp):
+    listener = etcp.listener()
+    agent = etcp.agent(listener.port, message="count = 1", connect_timeout='"400ms"', delay="10ms")
     wire = etcp.keep(listener.accept_wire())
     wire.receive_request()
     response = wire.response()
-    with contextlib.suppress(OSError):
-        for byte in response[:30]:
-            wire.send(bytes([byte]))
-            wire.sock.settimeout(1)
-            with contextlib.suppress(TimeoutError):
-                if wire.sock.recv(1) == b"":
-                    break
-        else:
-            raise AssertionError("thirty seconds for a third of a response")
-    assert agent.wait() == 0 and len(texts(agent)) == 1
+    wire.sock.settimeout(0.05)
+    for byte in response[:-1]:
+        wire.sock.send(bytes([byte]))
+        with contextlib.suppress(TimeoutError):
+            if wire.sock.recv(1) == b"":
+                break
+    else:
+        raise AssertionError("five seconds for a response")
+    agent.log.wait("the handshake took too long")
+    etcp.keep(listener.accept_wire())
 
 
 def test_unauthorised_agent_is_told_so(etcp):

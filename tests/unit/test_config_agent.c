@@ -68,6 +68,7 @@ static void defaults_are_those_of_the_manual(void)
     CHECK_INT(c->message.text_length, 18);
     CHECK_INT(c->message.count, 5);
     CHECK_INT(c->message.interval_us, 1000000);
+    CHECK_INT(c->connect_timeout_us, 10000000);
     config_agent_free(c);
 }
 
@@ -76,7 +77,7 @@ static void every_option_is_taken(void)
     uint8_t key[ETCP_KEY_BYTES];
     struct config_agent *c =
         good("server = {\"a:1\", \"[::1]:2\", \"unix:/s\"}\nserver_key = {\"" KEY_1 "\", \"" KEY_2 "\"}\n"
-             "identity = /i network_key_file = /n suite = chacha20poly1305 log_level = error\n"
+             "identity = /i network_key_file = /n suite = chacha20poly1305 connect_timeout = 100ms log_level = error\n"
              "reconnect { initial_delay = 10ms multiplier = 1 max_delay = 24h jitter = 1\n"
              "  reset_after = 0 max_attempts = 1000000000 }\n"
              "heartbeat { interval = 50ms timeout = 100ms }\n"
@@ -91,6 +92,7 @@ static void every_option_is_taken(void)
     CHECK_STR(c->identity, "/i");
     CHECK_STR(c->network_key_file, "/n");
     CHECK_INT(c->suite, CONFIG_SUITE_CHACHA20POLY1305);
+    CHECK_INT(c->connect_timeout_us, 100000);
     CHECK_INT(c->log_level, LOG_LEVEL_ERROR);
     CHECK_INT(c->reconnect.initial_delay_us, 10000);
     CHECK(c->reconnect.multiplier == 1);
@@ -119,6 +121,10 @@ static void wrong_values_are_errors(void)
          "agent.conf:1: bad value \"7\" for log_level: expected one of: error warning notice info debug"},
         {"reconnect {\n initial_delay = 5\n}", "agent.conf:2: bad value \"5\" for reconnect.initial_delay: expected a "
                                                "duration in ms, s, min or h from \"10ms\" to \"1h\""},
+        {"connect_timeout = \"99ms\"", "agent.conf:1: bad value \"99ms\" for connect_timeout: expected a "
+                                       "duration in ms, s, min or h from \"100ms\" to \"10min\""},
+        {"connect_timeout = \"11min\"", "agent.conf:1: bad value \"11min\" for connect_timeout: expected a "
+                                        "duration in ms, s, min or h from \"100ms\" to \"10min\""},
         {"reconnect { initial_delay = \"0\" }", "agent.conf:1: bad value \"0\" for reconnect.initial_delay: expected a "
                                                 "duration in ms, s, min or h from \"10ms\" to \"1h\""},
         {"reconnect { multiplier = 0.9 }",
@@ -148,8 +154,9 @@ static void wrong_values_are_errors(void)
                                        "to 64 of a-z 0-9 . _ -, the first a letter or digit"},
         {"message { service = \".x\" }", "agent.conf:1: bad value \".x\" for message.service: expected a service name: "
                                          "1 to 64 of a-z 0-9 . _ -, the first a letter or digit"},
-        {"messages { }", "agent.conf:1: unknown option or section \"messages\": expected one of: server server_key "
-                         "identity network_key_file suite log_level status_socket reconnect heartbeat metrics message"},
+        {"messages { }",
+         "agent.conf:1: unknown option or section \"messages\": expected one of: server server_key "
+         "identity network_key_file suite connect_timeout log_level status_socket reconnect heartbeat metrics message"},
         {"message \"x\" { }", "agent.conf:1: section \"message\" has a title: expected message {"},
         {"message { }\nmessage { }", "agent.conf:2: section \"message\" is given twice: expected it once, see line 1"},
         {"forward \"postgres\" { listen = \"127.0.0.1:5432\" }",
@@ -158,7 +165,7 @@ static void wrong_values_are_errors(void)
          "agent.conf:2: section \"forward\": forwarding is not in this version: expected a message section"},
         {"bind = {\"a:1\"}",
          "agent.conf:1: unknown option or section \"bind\": expected one of: server server_key "
-         "identity network_key_file suite log_level status_socket reconnect heartbeat metrics message"},
+         "identity network_key_file suite connect_timeout log_level status_socket reconnect heartbeat metrics message"},
     };
 
     bad_each(inputs, CHECK_COUNT(inputs));
@@ -204,8 +211,9 @@ static void secrets_in_the_wrong_place_are_not_shown(void)
          "agent.conf:1: bad value \"(a secret)\" for suite: expected one of: auto aes256gcm chacha20poly1305 classic"},
         {"server = {\"[" SECRET "]:1\"}",
          "agent.conf:1: server: bad address \"(a secret)\": expected host:port, [v6]:port or unix:/path"},
-        {SECRET " = 1", "agent.conf:1: unknown option or section \"(a secret)\": expected one of: server server_key "
-                        "identity network_key_file suite log_level status_socket reconnect heartbeat metrics message"},
+        {SECRET " = 1",
+         "agent.conf:1: unknown option or section \"(a secret)\": expected one of: server server_key "
+         "identity network_key_file suite connect_timeout log_level status_socket reconnect heartbeat metrics message"},
         {"\"" SECRET "\" = 1", "agent.conf:1: \"(a secret)\" in quotes: expected the name of an option or section"},
         {"suite " SECRET, "agent.conf:1: unexpected \"(a secret)\": expected \"=\""},
         {"server = {\"a:1\" " SECRET "}",
