@@ -258,6 +258,14 @@ static void update_public_copy(const char *directory, const char *role, const ui
     free(path);
 }
 
+/* systemd 252 shows credentials to the daemon alone: a check before a reload is told where they are, and may not look there. */
+static bool is_hidden(const struct search *search, const char *path, int error)
+{
+    const char *directory = environment_path("CREDENTIALS_DIRECTORY");
+
+    return search->only_look && error == -EACCES && directory && strncmp(path, directory, strlen(directory)) == 0;
+}
+
 /* If a key would be made, but must not: 0 and no key. */
 static int load_from_state(const struct search *search, char **ret_path, uint8_t **ret_key, bool *ret_created,
                            struct error_text *ret_error)
@@ -305,6 +313,8 @@ static int load_from_credentials(const struct search *search, char **ret_path, u
     if (asprintf(&path, "%s/%s.key", directory, search->request->role) < 0)
         return error_set(ret_error, -ENOMEM, "no memory");
     r = load(path, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
+    if (is_hidden(search, path, r))
+        r = -ENOENT;
     if (r < 0) {
         free(path);
         return r;
@@ -325,7 +335,7 @@ static int load_secret(const struct search *search, char **ret_path, uint8_t **r
     }
     r = load(identity, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
     if (r < 0)
-        return r;
+        return is_hidden(search, identity, r) ? 0 : r;
     *ret_path = strdup(identity);
     return *ret_path ? 0 : error_set(ret_error, -ENOMEM, "%s: no memory", identity);
 }
@@ -339,6 +349,8 @@ static int load_keys(const struct search *search, char **ret_path, uint8_t **ret
 
     if (network_key_file[0] != '\0')
         r = load(network_key_file, ETCP_KEY_NETWORK, search->daemon, ret_network_key, ret_error);
+    if (is_hidden(search, network_key_file, r))
+        r = 0;
     return r < 0 ? r : load_secret(search, ret_path, ret_secret, ret_created, ret_error);
 }
 

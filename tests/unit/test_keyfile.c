@@ -465,6 +465,29 @@ static void state_directories_that_others_may_write_are_refused(void)
         CHECK_INT(keyfile_identity_load(&request, &loaded, &error), -EPERM);
 }
 
+/* As in the check before a reload under systemd 252. */
+static void a_check_passes_over_credentials_that_it_may_not_see(void)
+{
+    const char *directory = scratch_path("credentials");
+    const char *mine = scratch_path("credentials/mine.key");
+    const struct keyfile_request request = {.role = "agent", .identity = mine, .network_key_file = ""};
+    struct keyfile_identity loaded = {0};
+    struct error_text error;
+    const uid_t self = geteuid();
+
+    clear_environment();
+    CHECK_INT(setenv("CREDENTIALS_DIRECTORY", directory, 1), 0);
+    CHECK_INT(setenv("STATE_DIRECTORY", "/nonexistent", 1), 0);
+    CHECK_INT(mkdir(directory, 0), 0);
+    CHECK_INT(self == 0 ? seteuid(65534) : 0, 0); /* the scratch folder is root's own */
+    CHECK_INT(check_identity("", ""), 0);
+    CHECK_INT(check_identity(mine, mine), 0);
+    CHECK_INT(keyfile_identity_load(&request, &loaded, &error), -EACCES);
+    CHECK_INT(setenv("CREDENTIALS_DIRECTORY", "/elsewhere", 1), 0);
+    CHECK_INT(check_identity(mine, ""), -EACCES);
+    CHECK_INT(seteuid(self), 0);
+}
+
 /* Only for the check, and only with a state directory of that user's. */
 static void root_checks_keys_of_the_daemons_user(void)
 {
@@ -507,6 +530,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(processes_that_start_at_once_agree_on_the_key),
     CHECK_CASE(a_check_makes_nothing),
     CHECK_CASE(a_check_finds_what_a_start_would),
+    CHECK_CASE(a_check_passes_over_credentials_that_it_may_not_see),
     CHECK_CASE(root_checks_keys_of_the_daemons_user),
 };
 
