@@ -726,9 +726,10 @@ static int start(struct server *server)
     if (r != 0) {
         return fail("can't start", r);
     }
-    exit_code = listen_somewhere(server);
+    /* Last: who reads that it listens finds everything else in place. */
+    exit_code = start_report(server);
     if (exit_code == EX_OK) {
-        exit_code = start_report(server);
+        exit_code = listen_somewhere(server);
     }
     if (exit_code != EX_OK) {
         return exit_code;
