@@ -2,7 +2,7 @@
 # Which Debian packages the project needs, and installing those that are missing. Sourced by the other tools.
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libsodium-dev libevent-dev libconfuse-dev libjansson-dev libsystemd-dev libssl-dev)
-test_packages=(g++ python3 python3-pytest python3-cryptography gdb valgrind mandoc procps openssl systemd
+test_packages=(g++ python3 python3-pytest python3-cryptography gdb valgrind mandoc procps openssl
 	clang libclang-rt-dev llvm binutils systemd)
 
 # packages_missing NAME...: those that are not installed, one a line. A package that another provides counts as it.
