@@ -32,3 +32,20 @@ echoes() { journalctl -q --no-pager -o cat -u "$1" | grep -cx 'Hello from client
 has_echoes() { (($(echoes "$1") >= $2)); }
 
 journal_has() { journalctl -q --no-pager -o cat "${@:2}" | grep -E -- "$1" >/dev/null; }
+
+# two_hosts: the agents of this machine get a network of their own, 192.0.2.2, joined by a cable to the server's, 192.0.2.1
+two_hosts() {
+	local unit
+	ip netns add agent
+	ip link add server type veth peer name agent netns agent
+	ip address add 192.0.2.1/24 dev server
+	ip -n agent address add 192.0.2.2/24 dev agent
+	ip link set server up
+	ip -n agent link set agent up
+	ip -n agent link set lo up
+	for unit in etcp-agent.service etcp-agent@.service; do
+		mkdir -p "/etc/systemd/system/$unit.d"
+		printf '[Service]\nNetworkNamespacePath=/run/netns/agent\n' >"/etc/systemd/system/$unit.d/host.conf"
+	done
+	systemctl daemon-reload
+}
