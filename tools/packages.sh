@@ -4,6 +4,8 @@
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libsodium-dev libevent-dev libconfuse-dev libjansson-dev libsystemd-dev libssl-dev)
 test_packages=(g++ python3 python3-pytest python3-cryptography gdb valgrind mandoc procps openssl
 	clang libclang-rt-dev llvm binutils systemd)
+# For the clean roots in which packages are built and tried.
+deb_packages=(debootstrap mmdebstrap git perl util-linux iproute2)
 
 # packages_missing NAME...: those that are not installed, one a line. A package that another provides counts as it.
 packages_missing() {
