@@ -6,7 +6,6 @@
  *
  * The echo is a byte stream (in the classic suite: messages, taken as one), so it is compared as it arrives. */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 #include "config/agent.h"
 #include "net/link.h"
 #include "net/loop.h"
+#include "net/output.h"
 
 /* What the configuration says; all owned. */
 struct values {
@@ -36,7 +36,8 @@ struct message {
     struct link *link;          /* NULL without a connection */
     struct etcp_stream *stream; /* NULL in the classic suite, and when it is over */
     uint32_t confirmed;         /* messages echoed and reported */
-    bool under_way;             /* there is a current message: begun, not confirmed */
+    bool under_way;             /* there is a current message: begun, its echo not complete */
+    struct output *output;      /* while it waits, an echo is complete and not reported: nothing else is begun */
     size_t sent, echoed;        /* bytes of it, on this connection */
     bool over;                  /* the owner was told that it is over, with this connection or for good */
     bool draining;              /* the server is shutting down: nothing new on this connection */
@@ -86,41 +87,19 @@ static void give_up(struct message *message, const char *cause)
 
 /* ---- Reporting ------------------------------------------------------------------------------------------------------- */
 
-/* Returns 0 or -errno. Waits for a full pipe: reporting is what this mode is for, and the agent has nothing else to do. */
-static int write_all(const char *text, size_t len)
-{
-    while (len > 0) {
-        const ssize_t n = write(STDOUT_FILENO, text, len);
-
-        if (n >= 0) {
-            text += n;
-            len -= (size_t)n;
-        } else if (errno == EAGAIN) {
-            struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
-
-            (void)poll(&out, 1, -1);
-        } else if (errno != EINTR) {
-            return -errno;
-        }
-    }
-    return 0;
-}
-
+/* As output_write(). */
 static int report(const struct message *message)
 {
     const size_t size = 4 * message->values.len + 5; /* each byte escaped, a newline and a NUL */
     char *line = malloc(size);
     size_t len;
-    int result;
 
     if (line == NULL) {
         return -ENOMEM;
     }
     len = log_escape(message->values.text, message->values.len, line, size - 1);
     line[len] = '\n';
-    result = write_all(line, len + 1);
-    free(line);
-    return result;
+    return output_write(message->output, line, len + 1);
 }
 
 /* ---- Messages -------------------------------------------------------------------------------------------------------- */
@@ -165,14 +144,14 @@ static bool is_paused(const struct message *message)
     return event_pending(message->pause, EV_TIMEOUT, NULL) != 0;
 }
 
-/* All of the echo is there. */
-static void confirm(struct message *message)
+/* The current message has been reported, or can't be. Its connection may be gone by now. */
+static void on_reported(int result, void *user)
 {
+    struct message *message = user;
     const struct timeval interval = {
         .tv_sec = (time_t)(message->values.interval_us / 1000000),
         .tv_usec = (suseconds_t)(message->values.interval_us % 1000000),
     };
-    const int result = report(message);
 
     if (result < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot write an echo to standard output: %s", strerror(-result));
@@ -180,8 +159,6 @@ static void confirm(struct message *message)
         return;
     }
     message->confirmed++;
-    message->under_way = false;
-    message->sent = message->echoed = 0;
     log_message(LOG_LEVEL_DEBUG, "echo %u of %u confirmed", message->confirmed, message->values.count);
     if (message->confirmed >= message->values.count) {
         end_of_messages(message);
@@ -192,8 +169,21 @@ static void confirm(struct message *message)
         finish(message, EX_OSERR);
         return;
     }
-    if (message->draining) {
+    if (message->draining && !message->over && message->link != NULL) {
         give_up(message, "the server is shutting down");
+    }
+}
+
+/* All of the echo is there. */
+static void confirm(struct message *message)
+{
+    int result;
+
+    message->under_way = false;
+    message->sent = message->echoed = 0;
+    result = report(message);
+    if (result != -EAGAIN) {
+        on_reported(result, message);
     }
 }
 
@@ -268,7 +258,7 @@ static void up(struct mode *mode, struct link *link)
             return;
         }
     }
-    if (!is_paused(message)) {
+    if (!is_paused(message) && !output_waits(message->output)) {
         start_message(message);
     }
 }
@@ -299,7 +289,7 @@ static void on_event(struct mode *mode, const struct etcp_event *event)
         break;
     case ETCP_EVENT_DRAIN:
         message->draining = true;
-        if (is_paused(message)) {
+        if (!message->under_way) {
             give_up(message, "the server is shutting down");
         }
         break;
@@ -349,7 +339,7 @@ static int reload(struct mode *mode, const struct config_agent *config, bool *re
     message->values = values;
     *ret_reconnect = reconnect;
     message->over = message->over || reconnect;
-    if (message->confirmed >= message->values.count) {
+    if (message->confirmed >= message->values.count && !output_waits(message->output)) {
         end_of_messages(message);
     }
     return 0;
@@ -373,6 +363,7 @@ static void message_free(struct mode *mode)
     if (message->pause != NULL) {
         event_free(message->pause);
     }
+    output_free(message->output);
     values_done(&message->values);
     free(message);
 }
@@ -402,6 +393,9 @@ int mode_message_new(struct loop *loop, const struct config_agent *config, const
     message->pause = evtimer_new(loop->base, on_pause_over, message);
     if (message->pause != NULL) {
         result = values_init(&message->values, &config->message);
+    }
+    if (result == 0) {
+        result = output_new(loop, STDOUT_FILENO, on_reported, message, &message->output);
     }
     if (result < 0) {
         message_free(&message->mode);

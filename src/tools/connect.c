@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include "base/log.h"
 #include "net/link.h"
 #include "net/loop.h"
+#include "net/output.h"
 #include "tools/remote.h"
 
 enum {
@@ -56,19 +56,6 @@ static void pump_out(struct connect *connect);
 
 /* ---- Descriptors ----------------------------------------------------------------------------------------------------- */
 
-static bool can_watch(int fd)
-{
-    struct epoll_event event = {.events = EPOLLIN};
-    const int epoll = epoll_create1(EPOLL_CLOEXEC);
-    bool can = false;
-
-    if (epoll >= 0) {
-        can = epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
-        (void)close(epoll);
-    }
-    return can;
-}
-
 static void on_in(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
@@ -90,7 +77,7 @@ static int end_init(struct end *end, struct connect *connect, int fd, int flags,
 
     end->fd = fd;
     end->flags = -1;
-    end->watched = can_watch(fd);
+    end->watched = output_can_watch(fd);
     end->buffer = malloc(size);
     if (!end->watched) {
         end->event = evtimer_new(base, fd == STDIN_FILENO ? on_in : on_out, connect);
