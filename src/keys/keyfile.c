@@ -258,12 +258,21 @@ static void update_public_copy(const char *directory, const char *role, const ui
     free(path);
 }
 
-/* systemd 252 shows credentials to the daemon alone: a check before a reload is told where they are, and may not look there. */
+static bool is_below(const char *path, const char *directory)
+{
+    const size_t len = strlen(directory);
+
+    return strncmp(path, directory, len) == 0 && path[len] == '/';
+}
+
+/* systemd shows credentials to the daemon alone: a check before a reload may not look there, and is told where they are by
+ * version 252 only. */
 static bool is_hidden(const struct search *search, const char *path, int error)
 {
     const char *directory = environment_path("CREDENTIALS_DIRECTORY");
 
-    return search->only_look && error == -EACCES && directory && strncmp(path, directory, strlen(directory)) == 0;
+    return search->only_look && error == -EACCES &&
+           (is_below(path, "/run/credentials") || (directory && is_below(path, directory)));
 }
 
 /* If a key would be made, but must not: 0 and no key. */
