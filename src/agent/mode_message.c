@@ -27,12 +27,14 @@ struct values {
     size_t len;
     uint32_t count;
     uint64_t interval_us;
+    uint64_t timeout_us; /* 0: none */
 };
 
 struct message {
     struct mode mode;
     struct values values;
     struct event *pause;        /* pending between an echo and the next message, over connections too */
+    struct event *deadline;     /* pending while an echo is waited for, if there is a timeout */
     struct link *link;          /* NULL without a connection */
     struct etcp_stream *stream; /* NULL in the classic suite, and when it is over */
     uint32_t confirmed;         /* messages echoed and reported */
@@ -60,6 +62,7 @@ static int values_init(struct values *values, const struct config_message *confi
         .len = config->text_length,
         .count = config->count,
         .interval_us = config->interval_us,
+        .timeout_us = config->timeout_us,
     };
     if (values->service == NULL || values->text == NULL) {
         values_done(values);
@@ -122,12 +125,40 @@ static void send_rest(struct message *message)
     }
 }
 
+static struct timeval interval_of(uint64_t us)
+{
+    return (struct timeval){.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+    struct message *message = arg;
+    char cause[256];
+
+    (void)fd;
+    (void)what;
+    if (message->over || !message->under_way) {
+        return;
+    }
+    (void)snprintf(cause, sizeof(cause), "service \"%s\" has sent back %zu of %zu bytes within message.timeout",
+                   message->values.service, message->echoed, message->values.len);
+    log_message(LOG_LEVEL_ERROR, "%s", cause);
+    give_up(message, cause);
+}
+
 static void start_message(struct message *message)
 {
+    const struct timeval timeout = interval_of(message->values.timeout_us);
+
     message->under_way = true;
     message->sent = message->echoed = 0;
     log_message(LOG_LEVEL_DEBUG, "sending message %u of %u, %zu bytes", message->confirmed + 1, message->values.count,
                 message->values.len);
+    if (message->values.timeout_us > 0 && event_add(message->deadline, &timeout) < 0) {
+        log_message(LOG_LEVEL_ERROR, "cannot set a timer: %s", strerror(ENOMEM));
+        finish(message, EX_OSERR);
+        return;
+    }
     send_rest(message);
 }
 
@@ -148,10 +179,7 @@ static bool is_paused(const struct message *message)
 static void on_reported(int result, void *user)
 {
     struct message *message = user;
-    const struct timeval interval = {
-        .tv_sec = (time_t)(message->values.interval_us / 1000000),
-        .tv_usec = (suseconds_t)(message->values.interval_us % 1000000),
-    };
+    const struct timeval interval = interval_of(message->values.interval_us);
 
     if (result < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot write an echo to standard output: %s", strerror(-result));
@@ -179,6 +207,7 @@ static void confirm(struct message *message)
 {
     int result;
 
+    (void)event_del(message->deadline);
     message->under_way = false;
     message->sent = message->echoed = 0;
     result = report(message);
@@ -314,6 +343,7 @@ static void down(struct mode *mode)
 {
     struct message *message = message_of(mode);
 
+    (void)event_del(message->deadline);
     message->link = NULL;
     message->stream = NULL;
     message->under_way = false;
@@ -363,6 +393,9 @@ static void message_free(struct mode *mode)
     if (message->pause != NULL) {
         event_free(message->pause);
     }
+    if (message->deadline != NULL) {
+        event_free(message->deadline);
+    }
     output_free(message->output);
     values_done(&message->values);
     free(message);
@@ -391,7 +424,8 @@ int mode_message_new(struct loop *loop, const struct config_agent *config, const
     message->owner = owner;
     message->user = user;
     message->pause = evtimer_new(loop->base, on_pause_over, message);
-    if (message->pause != NULL) {
+    message->deadline = evtimer_new(loop->base, on_deadline, message);
+    if (message->pause != NULL && message->deadline != NULL) {
         result = values_init(&message->values, &config->message);
     }
     if (result == 0) {

@@ -68,6 +68,7 @@ static const struct config_option message_options[] = {
     {"text", CONFIG_TEXT, "Hello from client!", AT(message.text)},
     {"count", CONFIG_NUMBER, "5", AT(message.count), .minimum = 1, .maximum = 1e9},
     {"interval", CONFIG_DURATION, "1s", AT(message.interval_us), .maximum = 24 * HOUR},
+    {"timeout", CONFIG_DURATION, "30s", AT(message.timeout_us), .maximum = 24 * HOUR},
 };
 
 static const struct config_option metrics_options[] = {

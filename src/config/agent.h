@@ -33,6 +33,7 @@ struct config_message {
     size_t text_length;
     uint32_t count; /* >= 1 */
     uint64_t interval_us;
+    uint64_t timeout_us; /* for the echo; 0: as long as it takes */
 };
 
 /* All strings and lists belong to the struct. Strings are never NULL, "" where nothing was set. */

@@ -161,6 +161,33 @@ def test_unauthorised_agent_is_told_so(etcp):
     assert agent.wait() == 0 and len(texts(agent)) == 1
 
 
+def test_server_that_answers_heartbeats_and_nothing_else(etcp):
+    """A service that swallows what it gets: the connection is given up, and the message sent again on another."""
+    listener = etcp.listener()
+    agent = etcp.agent(listener.port, message='count = 1 timeout = "200ms"', delay="10ms")
+    connection = etcp.keep(listener.accept())
+    got = connection.expect(peer.DATA, skip=(peer.OPEN,))
+    connection.send_frame(peer.frame(peer.DATA, got.stream, got.body[:5]))
+    connection.heartbeat(skip=(peer.CREDIT,))
+    frames, _ = connection.frames_to_end()
+    assert frames[-1].id == peer.GOODBYE and frames[-1].code == peer.CODE_OK
+    connection.close()
+    agent.log.wait('service "echo" has sent back 5 of 18 bytes within message.timeout')
+    agent.log.wait("retrying in")
+    again = etcp.keep(listener.accept())
+    assert peer.EchoServer(again).run().code == peer.CODE_OK
+    again.close()
+    assert agent.wait() == 0 and len(texts(agent)) == 1
+
+
+def test_the_time_between_messages_is_no_wait_for_an_echo(etcp):
+    server = etcp.server()
+    agent = etcp.agent(server.port, message='count = 3 interval = "400ms" timeout = "200ms"')
+    assert agent.wait() == 0 and len(texts(agent)) == 3
+    assert len(agent.log.lines(" connected to")) == 1
+    assert not agent.log.lines("message.timeout")
+
+
 def test_truncation_is_an_error_not_an_end(etcp):
     listener = etcp.listener()
     agent = etcp.agent(listener.port, message="count = 1", delay="10ms")

@@ -68,6 +68,7 @@ static void defaults_are_those_of_the_manual(void)
     CHECK_INT(c->message.text_length, 18);
     CHECK_INT(c->message.count, 5);
     CHECK_INT(c->message.interval_us, 1000000);
+    CHECK_INT(c->message.timeout_us, 30000000);
     CHECK_INT(c->connect_timeout_us, 10000000);
     config_agent_free(c);
 }
@@ -81,7 +82,7 @@ static void every_option_is_taken(void)
              "reconnect { initial_delay = 10ms multiplier = 1 max_delay = 24h jitter = 1\n"
              "  reset_after = 0 max_attempts = 1000000000 }\n"
              "heartbeat { interval = 50ms timeout = 100ms }\n"
-             "message { service = talk text = \"a\\nb\" count = 1 interval = 0 }\n");
+             "message { service = talk text = \"a\\nb\" count = 1 interval = 0 timeout = 0 }\n");
 
     CHECK_INT(c->server_count, 3);
     CHECK_STR(c->servers[1].host, "::1");
@@ -103,6 +104,7 @@ static void every_option_is_taken(void)
     CHECK_STR(c->message.text, "a\nb");
     CHECK_INT(c->message.count, 1);
     CHECK_INT(c->message.interval_us, 0);
+    CHECK_INT(c->message.timeout_us, 0);
     config_agent_free(c);
 }
 
