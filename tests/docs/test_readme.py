@@ -52,10 +52,11 @@ def test_first_connection(etcp):
 
 
 def test_configurations_are_good(etcp):
+    # -T: the files that they name are not here.
     server = etcp.write("server.conf", block("bind = "))
-    assert etcp.finished("etcp-server", "-t", "-c", server).status == 0
+    assert etcp.finished("etcp-server", "-T", "-c", server).status == 0
     agent = etcp.write("agent.conf", block("$ cat > agent.conf").split("\n", 1)[1].split("END")[0].replace("$PWD", "/"))
-    assert etcp.finished("etcp-agent", "-t", "-c", agent).status == 0
+    assert etcp.finished("etcp-agent", "-T", "-c", agent).status == 0
 
 
 def test_mistake_is_told_with_file_and_line(etcp):
