@@ -36,6 +36,13 @@ enum { LINGER_BYTES = 1024 * 1024 };
 #define FLUSH_US 5000000u
 #define STALL_US 60000000u
 
+/* What link_send_from() reads into each record: whole records of 16 KiB, as the library's own choice. */
+enum {
+    RECORD_BYTES = 16 * 1024,
+    RECORD_DATA = RECORD_BYTES - ETCP_DATA_HEAD - ETCP_TAG,
+    RECORDS_MAX = LOOP_BUFFER_BYTES / RECORD_BYTES + 1,
+};
+
 /* Copying a record of this size costs less than the system call that would be needed instead. */
 enum { COPY_MAX = 32 * 1024 };
 
@@ -545,6 +552,17 @@ static void feed(struct link *link, size_t len)
     }
 }
 
+/* Whoever still points into the input buffer: it will be used again. */
+static void release_input(struct loop *loop)
+{
+    void (*release)(struct loop * loop) = loop->release;
+
+    if (release != NULL) {
+        loop->release = NULL;
+        release(loop);
+    }
+}
+
 static void feed_rest(struct link *link)
 {
     struct bytes *rest = link->rest;
@@ -554,6 +572,7 @@ static void feed_rest(struct link *link)
     memcpy(link->loop->in, rest->data, len);
     free(rest);
     feed(link, len);
+    release_input(link->loop);
 }
 
 static void feed_eof(struct link *link)
@@ -576,6 +595,7 @@ static void on_readable(struct link *link)
     if (n > 0) {
         count_received(link, n);
         feed(link, (size_t)n);
+        release_input(link->loop);
     } else if (n == 0) {
         feed_eof(link);
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
@@ -734,6 +754,68 @@ size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *d
     link->wanted = link->wanted || (taken < len && link->backlog != NULL);
     settle_outside(link);
     return taken;
+}
+
+/* Lays records out behind what the output buffer holds; returns their number and where the data of each goes. */
+static int lay_out(const struct loop *loop, size_t credit, struct iovec ret_bodies[static RECORDS_MAX])
+{
+    size_t at = loop->batch.out_used;
+    int count = 0;
+
+    while (count < RECORDS_MAX && credit > 0 && LOOP_BUFFER_BYTES - at > ETCP_DATA_HEAD + ETCP_TAG) {
+        size_t len = LOOP_BUFFER_BYTES - at - ETCP_DATA_HEAD - ETCP_TAG;
+
+        len = len < RECORD_DATA ? len : RECORD_DATA;
+        len = len < credit ? len : credit;
+        ret_bodies[count++] = (struct iovec){.iov_base = loop->out + at + ETCP_DATA_HEAD, .iov_len = len};
+        at += ETCP_DATA_HEAD + len + ETCP_TAG;
+        credit -= len;
+    }
+    return count;
+}
+
+/* Seals the first `len` bytes of the bodies. */
+static int seal_bodies(struct link *link, struct etcp_stream *stream, const struct iovec *bodies, size_t len)
+{
+    for (; len > 0; bodies++) {
+        uint8_t *record = (uint8_t *)bodies->iov_base - ETCP_DATA_HEAD;
+        size_t piece = bodies->iov_len < len ? bodies->iov_len : len;
+        int r = etcp_stream_seal(stream, record, piece);
+
+        if (r != 0) {
+            return r;
+        }
+        append(link, record, ETCP_DATA_HEAD + piece + ETCP_TAG);
+        len -= piece;
+    }
+    return 0;
+}
+
+ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd)
+{
+    struct iovec bodies[RECORDS_MAX];
+    ssize_t n = -ENOBUFS;
+
+    if (link->state != LINK_OPEN || etcp_conn_closing(link->conn) || etcp_stream_writable(stream) == 0) {
+        return n;
+    }
+    if (seal_control(link) && reserve(link, LOOP_BUFFER_BYTES / 4)) {
+        int count = lay_out(link->loop, etcp_stream_writable(stream), bodies);
+
+        do {
+            n = readv(fd, bodies, count);
+        } while (n < 0 && errno == EINTR);
+        if (n < 0) {
+            n = errno == EWOULDBLOCK ? -EAGAIN : -errno;
+        } else if (seal_bodies(link, stream, bodies, (size_t)n) != 0) {
+            /* A contract of etcp_stream_seal() was broken, and bytes are lost. */
+            link_abort(link, ETCP_EINVAL, "the connection does not take its output");
+        }
+    } else {
+        link->wanted = link->wanted || link->backlog != NULL;
+    }
+    settle_outside(link);
+    return n;
 }
 
 bool link_send_back(struct link *link, struct etcp_stream *stream, uint8_t *data, size_t len)

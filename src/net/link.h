@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/types.h>
+
 #include <etcp/etcp.h>
 
 struct link;
@@ -50,7 +52,13 @@ struct etcp_conn *link_conn(struct link *link);
  * than len, `writable` (socket) or ETCP_EVENT_CREDIT (credit) tells when to go on. */
 size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *data, size_t len);
 
-/* The same for data of the current ETCP_EVENT_DATA, which is sealed where it lies, without a copy. The caller must not look
+/* Reads from a non-blocking descriptor straight into records of the stream, and sends them: once, as much as credit and the loop's
+ * output buffer have room for. Returns the number of bytes; 0 at the end of the file; -EAGAIN when there is nothing to read
+ * now; -ENOBUFS when nothing may be sent now and nothing was read (as in link_send(), or the link is ending); else -errno of
+ * reading. */
+ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd);
+
+/* As link_send() for data of the current ETCP_EVENT_DATA, which is sealed where it lies, without a copy. The caller must not look
  * at the data that was taken afterwards. All or nothing: returns whether it was taken. */
 bool link_send_back(struct link *link, struct etcp_stream *stream, uint8_t *data, size_t len);
 

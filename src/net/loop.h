@@ -36,12 +36,22 @@ struct loop_letter {
     bool posted, allocated;   /* the mailbox's */
 };
 
+/* What has arrived for one socket and still lies in `in`, of one splice at a time (splice.c). */
+struct loop_gather {
+    struct splice *owner;
+    int count;
+    struct iovec pieces[LOOP_PIECES_MAX];
+};
+
 struct loop {
     struct event_base *base;
     struct etcp_pool *pool;
     uint8_t *in;  /* LOOP_BUFFER_BYTES; what was read, while it is handled */
     uint8_t *out; /* LOOP_BUFFER_BYTES; what is to be written, until it is written or moved to its connection */
     struct loop_batch batch;
+    struct loop_gather gather;
+    void (*release)(struct loop *loop); /* set by whoever points into `in`: called before it is used again */
+    struct splice *orphans;             /* splices that have only their socket left (splice.c) */
     struct loop_mailbox *mailbox;
     uint64_t received_bytes, sent_bytes; /* on the wire, by all connections that the loop has had */
 };

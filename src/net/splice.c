@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Towards the stream: link_send_from() reads the socket right into records. What can't be sent now is not read.
+ *
+ * Towards the socket: the data of several records that came in one read is written with one call, from where it was opened
+ * (the loop's gather, which the link has released before its buffer is used again). What the socket does not take is copied to
+ * the queue, and credit is given only for what it has taken.
+ *
+ * A socket that must not be read, or has sent FIN, is watched edge-triggered: a reset is noticed there too, and bytes that wait
+ * wake nobody twice. */
+#include "net/splice.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <etcp/etcp.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "net/link.h"
+#include "net/loop.h"
+#include "net/ring.h"
+
+/* How long a socket that nobody else waits for may take nothing. */
+static const struct timeval orphan_timeout = {.tv_sec = 60};
+
+struct splice {
+    struct loop *loop;
+    struct link *link; /* NULL: an orphan, which has only its socket left */
+    struct etcp_stream *stream;
+    const struct splice_handler *handler;
+    void *user;
+    struct splice *next, *previous; /* orphans */
+    struct event io;                /* assigned while there is a socket */
+    int fd;                         /* -1: none yet */
+    int error;                      /* -errno: to be ended, from the loop or when the current call returns */
+    short interest;                 /* what `io` is armed for */
+    bool blocked : 1;               /* nothing may be sent to the stream now: the socket is not read */
+    bool socket_closed : 1;         /* FIN has come, and was passed on */
+    bool peer_closed : 1;           /* the stream brings no more */
+    bool shut : 1;                  /* and that was passed on */
+    struct ring queue;              /* for the socket; at most the stream's window and what went before it */
+    size_t own_bytes;               /* of the queue's first ones: ours, no credit is due for them */
+    uint64_t *sent;                 /* counts what goes to the stream */
+};
+
+static void on_io(evutil_socket_t fd, short what, void *arg);
+
+void splice_reset_socket(int fd)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)); /* a Unix socket has no use for it */
+    (void)close(fd);
+}
+
+/* Whether the peer has reset the connection: not asked for with SO_ERROR, which would forget it. */
+static bool socket_failed(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd};
+
+    return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLERR) != 0;
+}
+
+/* ---- Ends ------------------------------------------------------------------------------------------------------------ */
+
+static bool hold(struct splice *splice, size_t bytes)
+{
+    return splice->handler->hold == NULL || splice->link == NULL || splice->handler->hold(bytes, splice->user);
+}
+
+static void fail(struct splice *splice, int error)
+{
+    if (splice->error == 0) {
+        splice->error = error;
+        ring_clear(&splice->queue);
+        splice->own_bytes = 0;
+        (void)hold(splice, 0);
+    }
+}
+
+static void leave_gather(struct splice *splice)
+{
+    struct loop_gather *gather = &splice->loop->gather;
+
+    if (gather->owner == splice) {
+        gather->owner = NULL;
+        gather->count = 0;
+        splice->loop->release = NULL;
+    }
+}
+
+static void leave_orphans(struct splice *splice)
+{
+    if (splice->previous != NULL) {
+        splice->previous->next = splice->next;
+    } else {
+        splice->loop->orphans = splice->next;
+    }
+    if (splice->next != NULL) {
+        splice->next->previous = splice->previous;
+    }
+}
+
+static void destroy(struct splice *splice, bool reset)
+{
+    leave_gather(splice);
+    if (splice->fd >= 0) {
+        (void)event_del(&splice->io);
+        if (reset) {
+            splice_reset_socket(splice->fd);
+        } else {
+            (void)close(splice->fd);
+        }
+    }
+    ring_clear(&splice->queue);
+    free(splice);
+}
+
+static void finish(struct splice *splice)
+{
+    const struct splice_end end = {.error = splice->error};
+    struct link *link = splice->link;
+
+    if (link == NULL) {
+        leave_orphans(splice);
+        destroy(splice, splice->error != 0);
+        return;
+    }
+    splice->handler->closed(splice, &end, splice->user);
+    destroy(splice, splice->error != 0);
+    link_flush(link);
+}
+
+/* ---- To the socket --------------------------------------------------------------------------------------------------- */
+
+/* The socket has taken `len` bytes. */
+static void count_taken(struct splice *splice, size_t len)
+{
+    size_t own = len < splice->own_bytes ? len : splice->own_bytes;
+
+    splice->own_bytes -= own;
+    if (splice->stream != NULL) {
+        etcp_stream_consume(splice->stream, len - own);
+    }
+}
+
+/* Writes what the socket takes; returns how much, or 0 after a failure, which is noted. */
+static size_t write_pieces(struct splice *splice, struct iovec *pieces, int count)
+{
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
+    ssize_t n;
+
+    do {
+        n = sendmsg(splice->fd, &message, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM) {
+            fail(splice, -errno);
+        }
+        return 0;
+    }
+    count_taken(splice, (size_t)n);
+    return (size_t)n;
+}
+
+static void keep(struct splice *splice, const void *bytes, size_t len)
+{
+    size_t size = ring_size_with(&splice->queue, len);
+
+    if (splice->error != 0 || len == 0) {
+        return;
+    }
+    if ((size != splice->queue.size && !hold(splice, size)) || !ring_add(&splice->queue, bytes, len)) {
+        fail(splice, -ENOBUFS);
+    }
+}
+
+static void write_queue(struct splice *splice)
+{
+    struct iovec pieces[2];
+    int count = ring_pieces(&splice->queue, pieces);
+    size_t n = count > 0 ? write_pieces(splice, pieces, count) : 0;
+
+    if (n > 0) {
+        ring_drop(&splice->queue, n);
+        if (splice->queue.count == 0) {
+            (void)hold(splice, 0);
+        }
+    }
+}
+
+/* What of the pieces the socket does not take goes to the queue. */
+static void write_or_keep(struct splice *splice, struct iovec *pieces, int count)
+{
+    size_t n = write_pieces(splice, pieces, count);
+
+    for (int i = 0; i < count; i++) {
+        size_t skip = n < pieces[i].iov_len ? n : pieces[i].iov_len;
+
+        n -= skip;
+        keep(splice, (const uint8_t *)pieces[i].iov_base + skip, pieces[i].iov_len - skip);
+    }
+}
+
+/* ---- To the stream --------------------------------------------------------------------------------------------------- */
+
+static void read_socket(struct splice *splice)
+{
+    ssize_t n = link_send_from(splice->link, splice->stream, splice->fd);
+
+    splice->blocked = n == -ENOBUFS;
+    if (n > 0) {
+        *splice->sent += (uint64_t)n;
+    } else if (n == 0) {
+        splice->socket_closed = true;
+        etcp_stream_close(splice->stream);
+        link_flush(splice->link);
+    } else if (n != -EAGAIN && n != -ENOBUFS) {
+        fail(splice, (int)n);
+    }
+}
+
+/* The socket has failed. What came before that is still there, and goes as far as it may. */
+static void read_last_bytes(struct splice *splice)
+{
+    ssize_t n;
+
+    do {
+        n = link_send_from(splice->link, splice->stream, splice->fd);
+        *splice->sent += n > 0 ? (uint64_t)n : 0;
+    } while (n > 0);
+}
+
+/* ---- Both ------------------------------------------------------------------------------------------------------------ */
+
+static void watch(struct splice *splice)
+{
+    bool orphan = splice->link == NULL;
+    short interest = splice->queue.count > 0 ? EV_WRITE : 0;
+
+    if (!orphan) {
+        interest = (short)(interest | EV_READ | (splice->blocked || splice->socket_closed ? EV_ET : 0));
+    }
+    if (interest == splice->interest) {
+        return;
+    }
+    (void)event_del(&splice->io);
+    splice->interest = interest;
+    (void)event_assign(&splice->io, splice->loop->base, splice->fd, (short)(interest | EV_PERSIST), on_io, splice);
+    if (event_add(&splice->io, orphan ? &orphan_timeout : NULL) != 0) {
+        splice->interest = 0;
+        fail(splice, -ENOMEM);
+    }
+}
+
+/* Brings everything that was changed to the socket, and ends what is over: the last thing that a call does. */
+static void settle(struct splice *splice)
+{
+    if (splice->error == 0 && splice->peer_closed && !splice->shut && splice->queue.count == 0) {
+        splice->shut = true;
+        (void)shutdown(splice->fd, SHUT_WR); /* fails after a reset, which reading finds */
+    }
+    if (splice->error == 0 && !(splice->shut && splice->socket_closed)) {
+        watch(splice);
+    }
+    if (splice->error != 0) {
+        if (splice->link != NULL && !splice->socket_closed) {
+            read_last_bytes(splice);
+        }
+        finish(splice);
+    } else if (splice->shut && splice->socket_closed) {
+        finish(splice);
+    }
+}
+
+static void on_io(evutil_socket_t fd, short what, void *arg)
+{
+    struct splice *splice = arg;
+
+    if ((what & EV_TIMEOUT) != 0) {
+        fail(splice, -ETIMEDOUT);
+    }
+    if (splice->error == 0 && (what & EV_WRITE) != 0 && splice->queue.count > 0) {
+        struct link *link = splice->link;
+
+        write_queue(splice);
+        if (link != NULL) {
+            link_flush(link); /* the credit */
+        }
+    }
+    if (splice->error == 0 && (what & EV_READ) != 0) {
+        if (splice->blocked || splice->socket_closed) {
+            if (socket_failed(fd)) {
+                fail(splice, -ECONNRESET);
+            }
+        } else {
+            read_socket(splice);
+        }
+    }
+    settle(splice);
+}
+
+/* Only notes failures: it may be called while an event of another stream is handled. */
+static void release(struct loop *loop)
+{
+    struct loop_gather *gather = &loop->gather;
+    struct splice *splice = gather->owner;
+
+    gather->owner = NULL;
+    write_or_keep(splice, gather->pieces, gather->count);
+    gather->count = 0;
+    if (splice->error == 0) {
+        watch(splice);
+    }
+    if (splice->error != 0) {
+        event_active(&splice->io, EV_WRITE, 0);
+    }
+}
+
+static void release_now(struct loop *loop)
+{
+    if (loop->gather.owner != NULL) {
+        loop->release = NULL;
+        release(loop);
+    }
+}
+
+void splice_data(struct splice *splice, uint8_t *data, size_t len)
+{
+    struct loop *loop = splice->loop;
+    struct loop_gather *gather = &loop->gather;
+    struct iovec piece = {.iov_base = data, .iov_len = len};
+
+    if (splice->error != 0) {
+        return;
+    }
+    if (gather->owner != NULL && (gather->owner != splice || gather->count == LOOP_PIECES_MAX)) {
+        release_now(loop);
+    }
+    if (splice->fd < 0 || splice->queue.count > 0 || splice->error != 0) {
+        keep(splice, data, len);
+    } else if (data >= loop->in && data < loop->in + LOOP_BUFFER_BYTES) {
+        gather->owner = splice;
+        gather->pieces[gather->count++] = piece;
+        loop->release = release;
+    } else {
+        /* It came in two reads and lies in the connection, which will reuse the place. */
+        release_now(loop);
+        if (splice->queue.count > 0) {
+            keep(splice, data, len);
+        } else if (splice->error == 0) {
+            write_or_keep(splice, &piece, 1);
+            if (splice->error == 0) {
+                watch(splice);
+            }
+        }
+    }
+    if (splice->error != 0 && splice->fd >= 0) {
+        event_active(&splice->io, EV_WRITE, 0);
+    }
+}
+
+void splice_peer_closed(struct splice *splice)
+{
+    if (splice->loop->gather.owner == splice) {
+        release_now(splice->loop);
+    }
+    splice->peer_closed = true;
+    if (splice->fd >= 0) {
+        settle(splice);
+    }
+}
+
+void splice_writable(struct splice *splice)
+{
+    if (splice->fd >= 0 && splice->error == 0 && splice->blocked && !splice->socket_closed) {
+        read_socket(splice);
+        settle(splice);
+    }
+}
+
+/* ---- Begin and end --------------------------------------------------------------------------------------------------- */
+
+int splice_new(struct loop *loop, struct link *link, struct etcp_stream *stream, uint64_t *sent,
+               const struct splice_handler *handler, void *user, struct splice **ret_splice)
+{
+    struct splice *splice = calloc(1, sizeof(*splice));
+
+    if (splice == NULL) {
+        return -ENOMEM;
+    }
+    splice->loop = loop;
+    splice->link = link;
+    splice->stream = stream;
+    splice->sent = sent;
+    splice->handler = handler;
+    splice->user = user;
+    splice->fd = -1;
+    *ret_splice = splice;
+    return 0;
+}
+
+/* Puts bytes of ours before those that wait. */
+static void put_first(struct splice *splice, const void *first, size_t len)
+{
+    struct ring rest = splice->queue;
+    struct iovec pieces[2];
+
+    splice->queue = (struct ring){0};
+    keep(splice, first, len);
+    for (int i = 0, count = ring_pieces(&rest, pieces); i < count; i++) {
+        keep(splice, pieces[i].iov_base, pieces[i].iov_len);
+    }
+    ring_clear(&rest);
+    splice->own_bytes = splice->error == 0 ? len : 0;
+}
+
+void splice_start(struct splice *splice, int fd, const void *first, size_t len)
+{
+    int on = 1;
+
+    assert(splice->fd < 0);
+    splice->fd = fd;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* fails on a Unix socket, which has no delay */
+    (void)event_assign(&splice->io, splice->loop->base, fd, EV_READ | EV_PERSIST, on_io, splice);
+    if (splice->error == 0 && len > 0) {
+        put_first(splice, first, len);
+    }
+    if (splice->error == 0) {
+        write_queue(splice);
+    }
+    if (splice->error == 0) {
+        read_socket(splice);
+    }
+    settle(splice);
+}
+
+void splice_free(struct splice *splice)
+{
+    if (splice == NULL) {
+        return;
+    }
+    if (splice->loop->gather.owner == splice) {
+        release_now(splice->loop);
+    }
+    if (splice->error != 0 || !splice->peer_closed || !splice->socket_closed || splice->queue.count == 0) {
+        destroy(splice, splice->error != 0 || !splice->peer_closed || !splice->socket_closed);
+        return;
+    }
+    splice->link = NULL;
+    splice->stream = NULL;
+    splice->next = splice->loop->orphans;
+    if (splice->next != NULL) {
+        splice->next->previous = splice;
+    }
+    splice->loop->orphans = splice;
+    watch(splice);
+    if (splice->error != 0) {
+        leave_orphans(splice);
+        destroy(splice, true);
+    }
+}
+
+void splice_free_orphans(struct loop *loop)
+{
+    while (loop->orphans != NULL) {
+        struct splice *splice = loop->orphans;
+
+        leave_orphans(splice);
+        destroy(splice, true);
+    }
+}
