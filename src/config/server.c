@@ -23,14 +23,16 @@
 static_assert(sizeof(enum log_level) == sizeof(int) && sizeof(enum config_service_type) == sizeof(int),
               "words are stored as int");
 
-static const char forward_later[] = "forward services are not in this version: expected type = \"echo\"";
-
 static const struct config_word levels[] = {
     {"error", LOG_LEVEL_ERROR}, {"warning", LOG_LEVEL_WARNING}, {"notice", LOG_LEVEL_NOTICE},
     {"info", LOG_LEVEL_INFO},   {"debug", LOG_LEVEL_DEBUG},     {NULL, 0},
 };
 
-static const struct config_word service_types[] = {{"echo", CONFIG_SERVICE_ECHO}, {NULL, 0}};
+static const struct config_word service_types[] = {
+    {"echo", CONFIG_SERVICE_ECHO}, {"forward", CONFIG_SERVICE_FORWARD}, {NULL, 0}};
+
+static const struct config_word proxy_protocols[] = {
+    {"off", CONFIG_PROXY_OFF}, {"v1", CONFIG_PROXY_V1}, {"v2", CONFIG_PROXY_V2}, {NULL, 0}};
 
 static const struct config_option root_options[] = {
     {"bind", CONFIG_BIND_LIST, "0.0.0.0:1337", AT(bind), offsetof(struct config_server, bind_count), .minimum = 1},
@@ -63,10 +65,11 @@ static const struct config_option heartbeat_options[] = {
 };
 
 static const struct config_option service_options[] = {
-    {"type", CONFIG_WORD, "echo", OF(type), .words = service_types, .later = forward_later, .later_word = "forward"},
+    {"type", CONFIG_WORD, "echo", OF(type), .words = service_types},
     {"allow", CONFIG_AGENT_LIST, "*", OF(allow), offsetof(struct config_service, allow_count)},
-    {"to", CONFIG_TEXT, .later = forward_later},
-    {"proxy_protocol", CONFIG_TEXT, .later = forward_later},
+    {"to", CONFIG_TARGET, "", OF(to)},
+    {"connect_timeout", CONFIG_DURATION, "10s", OF(connect_timeout_us), .minimum = 100 * MS, .maximum = 600 * S},
+    {"proxy_protocol", CONFIG_WORD, "off", OF(proxy_protocol), .words = proxy_protocols},
 };
 
 static const struct config_option metrics_options[] = {
@@ -101,11 +104,35 @@ static int check_service_section(const struct config_values *values, const struc
             "a letter or digit");
     for (size_t i = 0; i < COUNT(needed); i++) {
         if (instance->line != 0 && config_values_line(instance, needed[i]) == 0)
-            return config_values_fail(values, instance->line, ret_error, "service \"%s\" has no \"%s\": expected %s",
-                                      instance->title, needed[i],
-                                      i == 0 ? "type = \"echo\"" : "allow = {...}, {\"*\"} for everybody");
+            return config_values_fail(
+                values, instance->line, ret_error, "service \"%s\" has no \"%s\": expected %s", instance->title,
+                needed[i], i == 0 ? "type = \"echo\" or \"forward\"" : "allow = {...}, {\"*\"} for everybody");
     }
     return 0;
+}
+
+/* What a forward service needs, and what only it can have. */
+static int check_service_type(const struct config_values *values, const struct config_instance *instance,
+                              const struct config_service *service, struct error_text *ret_error)
+{
+    const char *wrong = NULL;
+
+    if (service->type == CONFIG_SERVICE_FORWARD) {
+        if (service->to.kind != 0)
+            return 0;
+        return config_values_fail(values, instance->line, ret_error,
+                                  "service \"%s\" has no \"to\": expected to = \"host:port\" or \"unix:/path\"",
+                                  instance->title);
+    }
+    if (service->to.kind != 0)
+        wrong = "to";
+    else if (service->proxy_protocol != CONFIG_PROXY_OFF)
+        wrong = "proxy_protocol";
+    if (!wrong)
+        return 0;
+    return config_values_fail(values, config_values_line(instance, wrong), ret_error,
+                              "%s in service \"%s\", which goes nowhere: expected type = \"forward\"", wrong,
+                              instance->title);
 }
 
 static void take_out_any(struct config_service *service)
@@ -138,6 +165,8 @@ static int store_services(struct config_server *config, struct error_text *ret_e
         r = check_service_section(values, instance, ret_error);
         if (r == 0)
             r = config_values_store(values, instance, service, ret_error);
+        if (r == 0)
+            r = check_service_type(values, instance, service, ret_error);
         if (r < 0)
             return r;
         service->name = instance->title;
@@ -163,6 +192,11 @@ static int check_classic(const struct config_server *config, struct error_text *
     for (size_t i = 0; i < config->service_count; i++) {
         if (strcmp(config->services[i].name, config->classic_service) != 0)
             continue;
+        if (config->services[i].type != CONFIG_SERVICE_ECHO)
+            return config_values_fail(config->values, line > 0 ? line : classic_line, ret_error,
+                                      "classic_service = \"%s\" is no echo service: expected one: a classic peer has "
+                                      "messages and no streams",
+                                      config->classic_service);
         if (config->services[i].allow_any)
             return 0;
         return config_values_fail(config->values, line > 0 ? line : classic_line, ret_error,

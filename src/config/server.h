@@ -9,6 +9,14 @@
 
 enum config_service_type {
     CONFIG_SERVICE_ECHO = 1,
+    CONFIG_SERVICE_FORWARD,
+};
+
+/* What a backend is told about the connection, before its first byte. */
+enum config_proxy_protocol {
+    CONFIG_PROXY_OFF = 1,
+    CONFIG_PROXY_V1,
+    CONFIG_PROXY_V2,
 };
 
 struct config_service {
@@ -16,7 +24,10 @@ struct config_service {
     enum config_service_type type;
     const char **allow; /* names of agents; without the "*" */
     size_t allow_count;
-    bool allow_any; /* "*" was in the list: every agent that completes the handshake */
+    bool allow_any;           /* "*" was in the list: every agent that completes the handshake */
+    struct config_address to; /* forward only: the backend, else of kind 0 */
+    uint64_t connect_timeout_us;
+    enum config_proxy_protocol proxy_protocol;
 };
 
 struct config_limits {

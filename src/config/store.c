@@ -116,9 +116,6 @@ static int store_word(const struct store *s, int *at)
     char expected[200] = "one of:";
     size_t used = strlen(expected);
 
-    if (s->option->later_word && strcmp(only_text(s), s->option->later_word) == 0)
-        return config_values_fail(s->values, s->value->lines[0], s->error, "%s = \"%s\": %s", s->option->name,
-                                  only_text(s), s->option->later);
     for (const struct config_word *word = s->option->words; word->word; word++) {
         if (strcmp(only_text(s), word->word) == 0) {
             *at = word->value;
@@ -189,22 +186,32 @@ static int store_addresses(const struct store *s, struct config_address *list)
     return 0;
 }
 
+static int store_target(const struct store *s, bool port_zero, struct config_address *at)
+{
+    struct error_text why;
+    char name[64];
+
+    if (only_text(s)[0] == '\0') {
+        *at = (struct config_address){0};
+        return 0;
+    }
+    if (config_address_parse(only_text(s), port_zero, at, &why) < 0) {
+        option_name(s, name, sizeof name);
+        return config_values_fail(s->values, s->value->lines[0], s->error, "%s: %s", name, why.text);
+    }
+    return 0;
+}
+
 /* Nothing here waits for a resolver: the address is numeric. */
 static int store_metrics(const struct store *s, struct config_address *at)
 {
     struct config_address address = {0};
-    struct error_text why;
     uint8_t ignored[16];
     char host[CONFIG_HOST_BYTES];
+    int r = store_target(s, true, &address);
 
-    if (only_text(s)[0] == '\0') {
-        *at = address;
-        return 0;
-    }
-    if (config_address_parse(only_text(s), true, &address, &why) < 0) {
-        option_name(s, host, sizeof host);
-        return config_values_fail(s->values, s->value->lines[0], s->error, "%s: %s", host, why.text);
-    }
+    if (r < 0)
+        return r;
     (void)snprintf(host, sizeof host, "%.*s", (int)strcspn(address.host, "%"), address.host);
     if (address.kind == CONFIG_ADDRESS_INET && inet_pton(AF_INET, host, ignored) != 1 &&
         inet_pton(AF_INET6, host, ignored) != 1)
@@ -292,14 +299,14 @@ int config_values_store(struct config_values *values, const struct config_instan
         struct store s = {values, instance, &instance->section->options[i], &instance->values[i], ret_error};
         void *at = (char *)base + s.option->offset;
 
-        if (s.option->later && !s.option->later_word)
-            continue;
         if (s.option->type == CONFIG_BOOL)
             r = value_parse_bool(only_text(&s), at) < 0 ? bad(&s, 0, "true or false") : 0;
         else if (s.option->type == CONFIG_REAL)
             r = store_real(&s, at);
         else if (s.option->type == CONFIG_METRICS)
             r = store_metrics(&s, at);
+        else if (s.option->type == CONFIG_TARGET)
+            r = store_target(&s, false, at);
         else if (s.option->type == CONFIG_WORD)
             r = store_word(&s, at);
         else if (s.option->type <= CONFIG_SIZE)

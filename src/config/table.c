@@ -277,7 +277,7 @@ static int gather_section(struct config_values *values, cfg_t *root, const struc
     }
     if (r == 0 && kind->title && cfg_size(root, kind->name) != seen)
         return -EINVAL;
-    if (r == 0 && seen == 0 && !kind->later) {
+    if (r == 0 && seen == 0 && !kind->optional) {
         struct config_instance *instance = &values->instances[values->instance_count++];
 
         instance->section = kind;

@@ -21,6 +21,7 @@ enum config_type {
     CONFIG_PATH_OR_WORD, /* the same, or "none" */
     CONFIG_SERVICE,      /* const char *, a service name */
     CONFIG_METRICS,      /* struct config_address, numeric, where to listen; its kind is 0 for "" */
+    CONFIG_TARGET,       /* struct config_address, where to connect to; its kind is 0 for "" */
     CONFIG_BIND_LIST,    /* struct config_address *, where to listen */
     CONFIG_SERVER_LIST,  /* struct config_address *, where to connect to */
     CONFIG_KEY_LIST,     /* uint8_t (*)[CONFIG_KEY_BYTES], public keys */
@@ -41,14 +42,12 @@ struct config_option {
     double minimum;       /* numbers: of the stored value; lists: of the length */
     double maximum;       /* numbers only */
     const struct config_word *words;
-    const char *later; /* not in this version: what to say of the option, or of the one word `later_word` */
-    const char *later_word;
 };
 
 struct config_section {
     const char *name;  /* NULL: the file itself */
     const char *title; /* of the section that is there by default; NULL: has no title, and is there once */
-    const char *later; /* not in this version: what to say */
+    bool optional; /* has a title, and is not there by default */
     const struct config_option *options;
     size_t option_count;
 };

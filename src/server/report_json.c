@@ -81,6 +81,8 @@ static const char *type_name(enum config_service_type type)
     switch (type) {
     case CONFIG_SERVICE_ECHO:
         return "echo";
+    case CONFIG_SERVICE_FORWARD:
+        return "forward";
     }
     return NULL;
 }

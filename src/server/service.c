@@ -11,12 +11,15 @@ static const struct service_type *find_type(enum config_service_type type)
     switch (type) {
     case CONFIG_SERVICE_ECHO:
         return &service_echo;
+    case CONFIG_SERVICE_FORWARD:
+        return &service_forward;
     }
     return NULL;
 }
 
 int service_open(struct service_streams *owner, const struct config_service *config, struct tally_service *tally,
-                 struct link *link, struct etcp_stream *stream, struct service_stream **ret_stream)
+                 struct link *link, struct etcp_stream *stream, const struct etcp_origin *origin,
+                 struct service_stream **ret_stream)
 {
     const struct service_type *type = find_type(config->type);
     struct service_stream *service = type != NULL ? calloc(1, type->size) : NULL;
@@ -31,7 +34,7 @@ int service_open(struct service_streams *owner, const struct config_service *con
     service->stream = stream;
     service->owner = owner;
     service->tally = tally;
-    code = type->open(service);
+    code = type->open(service, origin);
     if (code != 0) {
         free(service);
         return code;

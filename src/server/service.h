@@ -15,17 +15,19 @@
 
 #include "server/tally.h"
 
+struct dialer;
 struct link;
+struct loop;
 struct service_stream;
 
 /* All functions are called from the link's handlers; each but `open` may end with service_close(). */
 struct service_type {
     size_t size; /* of the type's own struct, which begins with a struct service_stream; it starts as zeros */
-    /* A stream (classic: a connection) was given to it. Returns 0, or why not: an enum etcp_code. */
-    int (*open)(struct service_stream *stream);
+    /* A stream (classic: a connection) was given to it. Returns 0, or why not: an enum etcp_code, and nothing is held. */
+    int (*open)(struct service_stream *stream, const struct etcp_origin *origin);
     /* The event's data, as it lies there. The type tells etcp_stream_consume() what it has taken on. */
     void (*data)(struct service_stream *stream, uint8_t *data, size_t len);
-    /* A classic message, as it lies there. */
+    /* A classic message, as it lies there. NULL: the type is not for classic peers. */
     void (*message)(struct service_stream *stream, uint8_t *data, size_t len);
     /* The peer sends no more. */
     void (*peer_closed)(struct service_stream *stream);
@@ -39,9 +41,26 @@ struct service_type {
  * a key and connect from many addresses, and each stream may queue a window. Listed agents have max_streams alone. */
 enum { SERVICE_UNLISTED_MAX = 64 * 1024 * 1024 };
 
-/* The streams of one connection. Zeros are none. */
+/* Where services run: a worker's. */
+struct service_host {
+    struct loop *loop;
+    struct dialer *dialer;
+    char process[17]; /* tells this server's connections from those of others and of earlier ones */
+};
+
+/* Whose streams they are: the session's, which keeps it up to date. */
+struct service_client {
+    const struct service_host *host;
+    uint64_t connection;
+    const char *peer;   /* its address as text */
+    const char *agent;  /* its name; NULL: not listed, or classic */
+    const uint8_t *key; /* NULL: classic */
+};
+
+/* The streams of one connection. Without `client`, zeros are none. */
 struct service_streams {
     struct service_stream *first;
+    struct service_client client;
     size_t *unlisted; /* what all agents that are not listed have queued; NULL: this is none of them */
 };
 
@@ -63,9 +82,10 @@ static inline void service_sent(struct service_stream *stream, size_t len)
 }
 
 /* Opens a service on a stream, which it takes (classic: NULL); the stream's user pointer leads to the result. Counts in `tally`.
- * Returns 0 and in *ret_stream what belongs to the owner, or an enum etcp_code, and nothing was taken. */
+ * `origin` is borrowed for the call. Returns 0 and in *ret_stream what belongs to the owner, or an enum etcp_code, and nothing was taken. */
 int service_open(struct service_streams *owner, const struct config_service *config, struct tally_service *tally,
-                 struct link *link, struct etcp_stream *stream, struct service_stream **ret_stream);
+                 struct link *link, struct etcp_stream *stream, const struct etcp_origin *origin,
+                 struct service_stream **ret_stream);
 
 /* The type asks for `bytes` of memory in all, more or less than before, for what the stream has queued. False: these agents have
  * queued too much already (SERVICE_UNLISTED_MAX), and the stream has what it had; asking for less is always granted. */
@@ -79,5 +99,8 @@ void service_close(struct service_stream *stream, enum etcp_code code, const cha
 
 /* Echo: sends back what comes, in place where that is possible. */
 extern const struct service_type service_echo;
+
+/* Forward: carries it to a backend. */
+extern const struct service_type service_forward;
 
 #endif

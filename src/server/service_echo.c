@@ -25,9 +25,10 @@ static struct echo *echo_of(struct service_stream *stream)
     return (struct echo *)stream;
 }
 
-static int echo_open(struct service_stream *stream)
+static int echo_open(struct service_stream *stream, const struct etcp_origin *origin)
 {
     (void)stream;
+    (void)origin;
     return 0;
 }
 

@@ -143,6 +143,8 @@ static void let_in(struct session *session)
         return; /* no memory: the connection is closing and says why */
     }
     set_state(session, SESSION_UP);
+    session->streams.client.agent = session->agent;
+    session->streams.client.key = etcp_conn_peer_key(link_conn(session->link));
     session->worker->tally.authenticated[tally_suite_of(etcp_conn_suite(link_conn(session->link)))]++;
     session->active_us = loop_now_us();
     census_authenticated(session->worker->census, &session->key);
@@ -154,18 +156,18 @@ static void let_in(struct session *session)
 
 /* As service_open(). */
 static int start_service(struct session *session, const struct config_service *service, struct etcp_stream *stream,
-                         struct service_stream **ret_stream)
+                         const struct etcp_origin *origin, struct service_stream **ret_stream)
 {
     struct tally_service *tally = tally_service(&session->worker->services, service->name);
 
     if (tally == NULL) {
         return ETCP_CODE_INTERNAL;
     }
-    return service_open(&session->streams, service, tally, session->link, stream, ret_stream);
+    return service_open(&session->streams, service, tally, session->link, stream, origin, ret_stream);
 }
 
 /* A classic peer's messages go to one service, as if it had opened a stream to it. */
-static void let_in_classic(struct session *session)
+static void let_in_classic(struct session *session, const struct etcp_event *event)
 {
     const struct snapshot *snapshot = session->worker->snapshot;
     const struct config_service *service = NULL;
@@ -177,7 +179,7 @@ static void let_in_classic(struct session *session)
     let_in(session);
     link_keep_alive(session->link);
     if (etcp_conn_ready(link_conn(session->link)) &&
-        (service == NULL || start_service(session, service, NULL, &stream) != 0)) {
+        (service == NULL || start_service(session, service, NULL, event->origin, &stream) != 0)) {
         session_end(session, ETCP_CODE_INTERNAL, "no service for classic peers");
     }
 }
@@ -194,7 +196,7 @@ static void on_peer(struct session *session, const struct etcp_event *event)
     const struct snapshot *snapshot = session->worker->snapshot;
 
     if (event->peer_key == NULL) {
-        let_in_classic(session);
+        let_in_classic(session, event);
         return;
     }
     session->agent = authorized_find(snapshot->authorized, event->peer_key);
@@ -239,7 +241,7 @@ static void on_open(struct session *session, const struct etcp_event *event)
         refuse_stream(session, event->stream, event->service, ETCP_CODE_UNAUTHORIZED,
                       "this agent may not use the service");
     } else {
-        code = start_service(session, service, event->stream, &stream);
+        code = start_service(session, service, event->stream, event->origin, &stream);
         if (code != 0) {
             refuse_stream(session, event->stream, event->service, (enum etcp_code)code, "the service can't be started");
         }
@@ -499,6 +501,9 @@ int session_start(struct worker *worker, const struct newcomer *newcomer)
     session->verdict = newcomer->verdict;
     session->key = newcomer->key;
     memcpy(session->peer, newcomer->peer, peer_bytes);
+    session->streams.client.host = &worker->host;
+    session->streams.client.connection = session->id;
+    session->streams.client.peer = session->peer;
     r = new_conn(worker, newcomer->verdict == CENSUS_REFUSE, &conn);
     if (r == 0) {
         r = link_new(worker->loop, newcomer->fd, conn, &handler, session, &session->link);
@@ -556,6 +561,7 @@ void session_reload(struct session *session, const struct snapshot *old)
 
     (void)old; /* `before` and the names of services lie there until we return */
     session->agent = key != NULL ? authorized_find(snapshot->authorized, key) : NULL;
+    session->streams.client.agent = session->agent;
     if (session->state != SESSION_UP) {
         return;
     }

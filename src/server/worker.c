@@ -2,14 +2,20 @@
 #include "server/worker.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/random.h>
+
 #include <event2/event.h>
 
 #include "base/log.h"
+#include "net/dial.h"
+#include "net/splice.h"
 #include "server/session.h"
 
 /* How often idle connections are looked for: a part of the timeout, within bounds. */
@@ -49,12 +55,27 @@ static int arm_sweep(struct worker *worker)
     return worker->sweep != NULL && event_add(worker->sweep, &interval) == 0 ? 0 : -ENOMEM;
 }
 
+static int init_host(struct service_host *host, struct loop *loop)
+{
+    uint64_t random = 0;
+
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
+        return -EIO;
+    }
+    (void)snprintf(host->process, sizeof(host->process), "%016" PRIx64, random);
+    host->loop = loop;
+    return dialer_new(loop, &host->dialer);
+}
+
 int worker_init(struct worker *worker, struct loop *loop, struct census *census, struct snapshot *snapshot,
                 const struct worker_handler *handler, void *user)
 {
+    int r = 0;
+
     *worker = (struct worker){.loop = loop, .census = census, .handler = handler, .user = user};
     worker->snapshot = snapshot_hold(snapshot);
-    return arm_sweep(worker);
+    r = init_host(&worker->host, loop);
+    return r != 0 ? r : arm_sweep(worker);
 }
 
 void worker_done(struct worker *worker)
@@ -63,9 +84,14 @@ void worker_done(struct worker *worker)
         event_free(worker->sweep);
         worker->sweep = NULL;
     }
+    if (worker->loop != NULL) {
+        splice_free_orphans(worker->loop);
+    }
+    dialer_free(worker->host.dialer);
+    worker->host.dialer = NULL;
+    tally_prune(&worker->services, NULL);
     snapshot_release(worker->snapshot);
     worker->snapshot = NULL;
-    tally_prune(&worker->services, NULL);
 }
 
 static void *thread_main(void *arg)

@@ -13,6 +13,7 @@
 #include "net/address.h"
 #include "net/loop.h"
 #include "server/census.h"
+#include "server/service.h"
 #include "server/snapshot.h"
 #include "server/tally.h"
 
@@ -39,6 +40,7 @@ struct worker {
     void *user;
     struct session *sessions;
     struct session *cursor; /* of a report under way: the session that it visits next */
+    struct service_host host;
     struct tally tally;
     struct tally_service *services;
     size_t unlisted; /* bytes queued for agents that nobody has listed; at most SERVICE_UNLISTED_MAX */

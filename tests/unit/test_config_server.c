@@ -163,7 +163,8 @@ static void unknown_names_are_errors(void)
                        "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket "
                        "limits heartbeat metrics service"},
         {"service \"x\" {\n type=echo\n allow={}\n limits {} }",
-         "server.conf:4: unknown option \"limits\" in section \"service\": expected one of: type allow"},
+         "server.conf:4: unknown option \"limits\" in section \"service\": expected one of: type allow to "
+         "connect_timeout proxy_protocol"},
         {"interval = \"1s\"",
          "server.conf:1: unknown option or section \"interval\": expected one of: bind log_level identity "
          "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket limits "
@@ -459,17 +460,30 @@ static void services_are_judged(void)
 {
     static const struct bad_input inputs[] = {
         {"service \"pg\" {\n type = \"forward\"\n to = \"127.0.0.1:5432\"\n}",
-         "server.conf:3: option \"to\": forward services are not in this version: expected type = \"echo\""},
+         "server.conf:1: service \"pg\" has no \"allow\": expected allow = {...}, {\"*\"} for everybody"},
         {"service \"pg\" { type = \"forward\" allow = {\"*\"} }",
-         "server.conf:1: type = \"forward\": forward services are not in this version: expected type = \"echo\""},
-        {"\nservice \"pg\" {\n proxy_protocol = \"off\"\n}",
-         "server.conf:3: option \"proxy_protocol\": forward services are not in this version: expected type = "
-         "\"echo\""},
+         "server.conf:1: service \"pg\" has no \"to\": expected to = \"host:port\" or \"unix:/path\""},
+        {"service \"pg\" { type = \"forward\" allow = {\"*\"} to = \"5432\" }",
+         "server.conf:1: service.to: bad address \"5432\": expected host:port, [v6]:port or unix:/path"},
+        {"service \"pg\" { type = \"forward\" allow = {\"*\"} to = \"db:0\" }",
+         "server.conf:1: service.to: bad address \"db:0\": expected a port from 1 to 65535"},
+        {"\nservice \"x\" { type = \"echo\" allow = {\"*\"}\n proxy_protocol = \"v1\"\n}",
+         "server.conf:3: proxy_protocol in service \"x\", which goes nowhere: expected type = \"forward\""},
+        {"service \"x\" { type = \"forward\" allow = {\"*\"} to = \"db:1\" proxy_protocol = \"v3\" }",
+         "server.conf:1: bad value \"v3\" for service.proxy_protocol: expected one of: off v1 v2"},
+        {"service \"x\" { type = \"forward\" allow = {\"*\"} to = \"db:1\" connect_timeout = \"1ms\" }",
+         "server.conf:1: bad value \"1ms\" for service.connect_timeout: expected a duration in ms, s, min or h from "
+         "\"100ms\" to \"10min\""},
+        {"classic = true\nclassic_service = \"x\"\nservice \"x\" { type = \"forward\" allow = {\"*\"} to = \"db:1\" }",
+         "server.conf:2: classic_service = \"x\" is no echo service: expected one: a classic peer has messages and no "
+         "streams"},
         {"service \"x\" { type = \"tcp\" allow = {} }",
-         "server.conf:1: bad value \"tcp\" for service.type: expected one of: echo"},
+         "server.conf:1: bad value \"tcp\" for service.type: expected one of: echo forward"},
         {"\n\nservice \"x\" { type = \"echo\" }",
          "server.conf:3: service \"x\" has no \"allow\": expected allow = {...}, {\"*\"} for everybody"},
-        {"service \"x\" { allow = {\"*\"} }", "server.conf:1: service \"x\" has no \"type\": expected type = \"echo\""},
+        {"service \"x\" { allow = {\"*\"} }",
+         "server.conf:1: service \"x\" has no \"type\": expected type = \"echo\" or "
+         "\"forward\""},
         {"service \"Echo\" { type = \"echo\" allow = {\"*\"} }",
          "server.conf:1: bad title of a service: expected a service name: 1 to 64 of a-z 0-9 . _ -, the first a letter "
          "or digit"},
@@ -574,7 +588,7 @@ static void dump_tells_value_and_origin(void)
     CHECK(strstr(text, "    max_message = \"64KiB\"    # default\n") != NULL);
     CHECK(strstr(text, "identity = \"/a\\\"b\\$\\x01\"    # server.conf:6\n") != NULL);
     CHECK(strstr(text, "service \"echo\" {    # default\n    type = \"echo\"    # default\n") != NULL);
-    CHECK(strstr(text, "proxy_protocol") == NULL);
+    CHECK(strstr(text, "    proxy_protocol = \"off\"    # default\n") != NULL);
     free(text);
     config_server_free(c);
 }
