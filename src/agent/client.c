@@ -503,8 +503,8 @@ static void try_address(struct client *client)
     client->end = (struct client_end){0};
     client->started_us = loop_now_us();
     client->round_trip_us = NO_ROUND_TRIP;
-    log_message(LOG_LEVEL_INFO, "connecting to %s (%s), suite %s", client->server_text, client->address_text,
-                etcp_suite_name(client->suite));
+    log_message(client->options.is_further ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "connecting to %s (%s), suite %s",
+                client->server_text, client->address_text, etcp_suite_name(client->suite));
     result = connect_socket(client, address);
     if (result < 0) {
         drop_pending(client);

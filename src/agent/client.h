@@ -37,6 +37,7 @@ struct client_options {
     uint64_t handshake_timeout_us; /* 0: CLIENT_HANDSHAKE_TIMEOUT_US */
     uint64_t heartbeat_interval_us;
     uint64_t dead_peer_timeout_us;
+    bool is_further; /* there is a connection already: that another is made is for the debug log only */
 };
 
 /* How an attempt, or the connection that came out of it, ended. */

@@ -30,6 +30,9 @@ enum state {
     STATE_FINISHED,
 };
 
+/* With somebody waiting, the next attempt comes this soon after the last. */
+#define HURRY_US 1000000u
+
 struct connector {
     struct loop *loop;
     struct setup *setup;
@@ -44,6 +47,8 @@ struct connector {
     struct backoff backoff;
     struct history history;
     uint64_t up_us, due_us; /* the connection's begin; when the timer ends waiting */
+    uint64_t ended_us;      /* when the last client was gone */
+    bool stopping;          /* the mode is finishing what it has */
     bool finishing;         /* exit with `exit_code` when the client is gone */
     int exit_code;
     bool reconnect;  /* connect anew at once when the client is gone */
@@ -83,7 +88,31 @@ static void finish(struct connector *connector)
     connector->handler->finished(connector->exit_code, connector->user);
 }
 
+/* There is no client, and the work is over. From the loop, as the mode may be at work. */
+static void finish_later(struct connector *connector)
+{
+    const struct timeval now = {0};
+
+    connector->finishing = true;
+    (void)event_add(connector->timer, &now);
+}
+
 /* ---- Attempts -------------------------------------------------------------------------------------------------------- */
+
+/* Ends without a client; what the mode still has is cut. */
+static void give_up_for_good(struct connector *connector, int exit_code)
+{
+    const struct mode_type *type = connector->mode->type;
+
+    connector->exit_code = exit_code;
+    connector->stopping = true;
+    if (connector->state != STATE_WAITING) {
+        enter(connector, STATE_WAITING);
+    }
+    if (type->stop == NULL || type->stop(connector->mode, true)) {
+        finish(connector);
+    }
+}
 
 static void wait(struct connector *connector, const struct backoff_outcome *outcome, const char *cause)
 {
@@ -102,8 +131,7 @@ static void wait(struct connector *connector, const struct backoff_outcome *outc
     if (!backoff_fail(&connector->backoff, &rules, outcome, randombytes_uniform(BACKOFF_RANDOM), &delay_us)) {
         log_message(LOG_LEVEL_ERROR, "giving up after %u attempts (max_attempts): %s", connector->backoff.attempts,
                     cause);
-        connector->exit_code = EX_UNAVAILABLE;
-        finish(connector);
+        give_up_for_good(connector, EX_UNAVAILABLE);
         return;
     }
     log_message(LOG_LEVEL_INFO, "retrying in %.2f s: %s", (double)delay_us / 1e6, cause);
@@ -113,8 +141,7 @@ static void wait(struct connector *connector, const struct backoff_outcome *outc
     timeout = (struct timeval){.tv_sec = (time_t)(delay_us / 1000000), .tv_usec = (suseconds_t)(delay_us % 1000000)};
     if (event_add(connector->timer, &timeout) < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot set a timer: %s", strerror(ENOMEM));
-        connector->exit_code = EX_OSERR;
-        finish(connector);
+        give_up_for_good(connector, EX_OSERR);
     }
 }
 
@@ -203,10 +230,13 @@ static void on_closed(struct client *client, const struct client_end *end, void 
     }
     connector->client = NULL;
     connector->link = NULL;
+    connector->ended_us = loop_now_us();
     setup_free(connector->client_setup);
     connector->client_setup = NULL;
     if (connector->finishing) {
         finish(connector);
+    } else if (connector->stopping) {
+        enter(connector, STATE_WAITING); /* for the mode */
     } else if (connector->reconnect) {
         connect_now(connector);
     } else {
@@ -278,17 +308,19 @@ static void on_finished(void *user, int exit_code)
 {
     struct connector *connector = user;
 
-    connector->finishing = true;
-    connector->exit_code = exit_code;
-    (void)snprintf(connector->cause, sizeof(connector->cause), "%s",
-                   exit_code == EX_OK ? "all messages have been echoed" : "the echoes can't be reported");
-    if (connector->state == STATE_WAITING) {
-        /* From the loop: the mode is still at work. */
-        const struct timeval now = {0};
-
-        (void)event_add(connector->timer, &now);
+    if (connector->finishing) {
         return;
     }
+    if (!connector->stopping) {
+        connector->exit_code = exit_code;
+        (void)snprintf(connector->cause, sizeof(connector->cause), "%s",
+                       exit_code == EX_OK ? "all messages have been echoed" : "the echoes can't be reported");
+    }
+    if (connector->client == NULL) {
+        finish_later(connector);
+        return;
+    }
+    connector->finishing = true;
     close_client(connector, NULL);
 }
 
@@ -300,22 +332,62 @@ static void on_give_up(void *user, const char *cause)
     close_client(connector, NULL);
 }
 
+static void on_hurry(void *user)
+{
+    struct connector *connector = user;
+    const uint64_t delay_us = connector->setup->config->reconnect.initial_delay_us;
+    const uint64_t due_us = connector->ended_us + (delay_us < HURRY_US ? delay_us : HURRY_US);
+    const uint64_t now = loop_now_us();
+    struct timeval timeout;
+
+    if (connector->state != STATE_WAITING || connector->stopping || connector->finishing ||
+        due_us >= connector->due_us) {
+        return;
+    }
+    connector->due_us = due_us;
+    timeout = (struct timeval){.tv_sec = (time_t)(due_us > now ? (due_us - now) / 1000000 : 0),
+                               .tv_usec = (suseconds_t)(due_us > now ? (due_us - now) % 1000000 : 0)};
+    (void)event_add(connector->timer, &timeout); /* without memory the longer wait goes on */
+}
+
+static const char *on_cause(void *user)
+{
+    const struct connector *connector = user;
+
+    return connector->history.last.cause;
+}
+
 static const struct mode_owner mode_owner = {
     .finished = on_finished,
     .give_up = on_give_up,
+    .hurry = on_hurry,
+    .cause = on_cause,
 };
+
+/* The mode that a configuration asks for. */
+static int new_mode(struct connector *connector, struct setup *setup, struct mode **ret_mode,
+                    struct error_text *ret_error)
+{
+    int result;
+
+    if (setup->config->forward_count > 0) {
+        return mode_tunnel_new(connector->loop, setup, &mode_owner, connector, ret_mode, ret_error);
+    }
+    result = mode_message_new(connector->loop, setup->config, &mode_owner, connector, ret_mode);
+    return result == 0 ? 0 : error_set(ret_error, result, "%s", strerror(-result));
+}
 
 /* ---- For the main ----------------------------------------------------------------------------------------------------- */
 
 int connector_new(struct loop *loop, struct setup *setup, const struct connector_handler *handler, void *user,
-                  struct connector **ret_connector)
+                  struct connector **ret_connector, struct error_text *ret_error)
 {
     struct connector *connector = calloc(1, sizeof(*connector));
     const struct timeval now = {0};
     int result;
 
     if (connector == NULL) {
-        return -ENOMEM;
+        return error_set(ret_error, -ENOMEM, "%s", strerror(ENOMEM));
     }
     connector->loop = loop;
     connector->handler = handler;
@@ -323,13 +395,15 @@ int connector_new(struct loop *loop, struct setup *setup, const struct connector
     connector->timer = evtimer_new(loop->base, on_timer, connector);
     result = connector->timer != NULL ? 0 : -ENOMEM;
     if (result == 0) {
-        result = mode_message_new(loop, setup->config, &mode_owner, connector, &connector->mode);
-    }
-    if (result == 0) {
         result = history_set_servers(&connector->history, setup->config);
     }
     if (result == 0 && event_add(connector->timer, &now) < 0) {
         result = -ENOMEM;
+    }
+    if (result < 0) {
+        (void)error_set(ret_error, result, "%s", strerror(-result));
+    } else {
+        result = new_mode(connector, setup, &connector->mode, ret_error);
     }
     if (result < 0) {
         connector_free(connector);
@@ -341,16 +415,47 @@ int connector_new(struct loop *loop, struct setup *setup, const struct connector
     return 0;
 }
 
-int connector_reload(struct connector *connector, struct setup *setup)
+/* The mode's part of a reload. It is another mode when forwards have come or gone: then that needs a new connection. */
+static int reload_mode(struct connector *connector, struct setup *setup, bool *ret_reconnect,
+                       struct error_text *ret_error)
+{
+    bool tunnel = setup->config->forward_count > 0;
+    struct mode *mode = NULL;
+    int result;
+
+    if (tunnel == (connector->setup->config->forward_count > 0)) {
+        return connector->mode->type->reload(connector->mode, setup, ret_reconnect, ret_error);
+    }
+    if (!tunnel) {
+        return error_set(ret_error, -EBUSY, "all forwards are gone from the configuration: that needs a restart");
+    }
+    result = new_mode(connector, setup, &mode, ret_error);
+    if (result < 0) {
+        return result;
+    }
+    if (connector->state == STATE_UP) {
+        connector->mode->type->down(connector->mode);
+    }
+    connector->mode->type->free(connector->mode);
+    connector->mode = mode;
+    *ret_reconnect = true;
+    return 0;
+}
+
+int connector_reload(struct connector *connector, struct setup *setup, struct error_text *ret_error)
 {
     const struct timeval now = {0};
     bool reconnect = false;
     int result;
 
-    result = history_set_servers(&connector->history, setup->config);
-    if (result == 0) {
-        result = connector->mode->type->reload(connector->mode, setup->config, &reconnect);
+    if (connector->stopping) {
+        return error_set(ret_error, -EBUSY, "the agent is stopping");
     }
+    result = history_set_servers(&connector->history, setup->config);
+    if (result < 0) {
+        return error_set(ret_error, result, "%s", strerror(-result));
+    }
+    result = reload_mode(connector, setup, &reconnect, ret_error);
     if (result < 0) {
         return result;
     }
@@ -369,7 +474,8 @@ int connector_reload(struct connector *connector, struct setup *setup)
     connector->setup = setup;
     connector->backoff = (struct backoff){0};
     if (connector->state == STATE_WAITING) {
-        return event_add(connector->timer, &now) < 0 ? -ENOMEM : 0;
+        (void)event_add(connector->timer, &now); /* without memory the old wait goes on */
+        return 0;
     }
     if (reconnect || connector->state == STATE_CONNECTING) {
         (void)snprintf(connector->cause, sizeof(connector->cause), "the configuration has changed");
@@ -403,23 +509,24 @@ void connector_view(const struct connector *connector, struct connector_view *re
 
 void connector_stop(struct connector *connector)
 {
+    const bool again = connector->stopping || connector->finishing;
+    const struct mode_type *type = connector->mode->type;
+
     if (connector->state == STATE_FINISHED) {
         return;
     }
-    if (connector->finishing) {
-        if (connector->client != NULL) {
-            client_abort(connector->client, connector->cause);
-        }
-        return;
+    if (!again) {
+        connector->stopping = true;
+        connector->exit_code = EX_OK;
+        (void)snprintf(connector->cause, sizeof(connector->cause), "the agent was stopped");
+        (void)event_del(connector->timer);
     }
-    connector->finishing = true;
-    connector->exit_code = EX_OK;
-    (void)snprintf(connector->cause, sizeof(connector->cause), "the agent was stopped");
-    if (connector->state == STATE_WAITING) {
-        finish(connector);
-        return;
+    if (!connector->finishing && (type->stop == NULL || type->stop(connector->mode, again))) {
+        on_finished(connector, EX_OK);
     }
-    close_client(connector, connector->cause);
+    if (again && connector->finishing && connector->client != NULL) {
+        client_abort(connector->client, connector->cause);
+    }
 }
 
 void connector_free(struct connector *connector)

@@ -41,15 +41,15 @@ struct connector_view {
 void connector_view(const struct connector *connector, struct connector_view *ret_view);
 
 /* Makes a connector, which starts with the first turn of the loop. Takes `setup` on success; borrows the loop, the static
- * `handler` and `user`. Returns 0 or -errno. */
+ * `handler` and `user`. Returns 0, or -errno with an error text. */
 int connector_new(struct loop *loop, struct setup *setup, const struct connector_handler *handler, void *user,
-                  struct connector **ret_connector);
+                  struct connector **ret_connector, struct error_text *ret_error);
 
 /* Takes new settings (on success): a connection that they allow stays, another is replaced at once; a wait for the next attempt ends.
- * Returns 0, or -ENOMEM and nothing has changed. */
-int connector_reload(struct connector *connector, struct setup *setup);
+ * Returns 0, or -errno with an error text, and nothing has changed. */
+int connector_reload(struct connector *connector, struct setup *setup, struct error_text *ret_error);
 
-/* Ends the connection well and then calls `finished` with 0. A second call does not wait for the peer. */
+/* Lets the mode finish, ends the connection well, and then calls `finished` with 0. A second call waits for nobody. */
 void connector_stop(struct connector *connector);
 
 /* Frees a connector that has finished; NULL is fine. Not from inside `finished`. */

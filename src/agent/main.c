@@ -24,7 +24,7 @@
 
 static const struct cli_program program = {
     .name = "etcp-agent",
-    .summary = "Keeps an authenticated connection to an etcp server and sends messages over it.",
+    .summary = "Keeps authenticated connections to an etcp server: carries local connections over them, or messages.",
     .config_path = CONFIG_AGENT_PATH,
     .manual = "etcp-agent(8), etcp-agent.conf(5)",
 };
@@ -110,9 +110,8 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
         log_identity(setup);
         result = report_prepare(agent->report, setup->config, &error);
         if (result == 0) {
-            result = connector_reload(agent->connector, setup);
+            result = connector_reload(agent->connector, setup, &error);
             if (result < 0) {
-                (void)error_set(&error, 0, "%s", strerror(-result));
                 report_rollback(agent->report);
             }
         }
@@ -186,14 +185,14 @@ static int run(const char *config, struct setup *setup)
     struct agent agent = {.config = config, .exit_code = EX_OSERR};
     const struct config_agent *settings = setup->config;
     struct error_text error;
-    int result;
+    int result, connected = 0;
 
     result = loop_new(&agent.loop);
     if (result == 0) {
-        result = connector_new(agent.loop, setup, &connector_handler, &agent, &agent.connector);
-        setup = result == 0 ? NULL : setup;
+        connected = connector_new(agent.loop, setup, &connector_handler, &agent, &agent.connector, &error);
+        setup = connected == 0 ? NULL : setup;
     }
-    if (result == 0) {
+    if (result == 0 && connected == 0) {
         result = report_new(agent.loop, agent.connector, &agent.report);
     }
     if (result == 0 && !add_events(&agent)) {
@@ -201,6 +200,9 @@ static int run(const char *config, struct setup *setup)
     }
     if (result < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-result));
+    } else if (connected < 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        agent.exit_code = connected == -EACCES || connected == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
     } else if ((result = report_prepare(agent.report, settings, &error)) < 0) {
         log_message(LOG_LEVEL_ERROR, "%s", error.text);
         agent.exit_code = result == -EACCES || result == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the agent does with a connection that is up: one file per mode, behind this table. A mode outlives its connections,
- * of which it has at most one, and knows nothing of reaching a server: the connector does. */
+ * What the agent does with a connection that is up: one file per mode, behind this table. A mode outlives the connector's
+ * connections, of which it has at most one at a time, and knows nothing of reaching a server: the connector does. */
 #ifndef AGENT_MODE_H
 #define AGENT_MODE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <etcp/etcp.h>
+
+#include "base/error.h"
 
 struct config_agent;
 struct link;
 struct loop;
 struct mode;
+struct setup;
 
 /* What a mode asks of its owner. Both may be called inside the functions of struct mode_type; the mode's connection then
  * ends from the loop, and until `down` the mode has nothing more to do with it. */
@@ -23,12 +27,18 @@ struct mode_owner {
     /* This connection is of no more use: end it, and try another after the usual delay. `cause` is borrowed for the call,
      * for the log, escaped. */
     void (*give_up)(void *user, const char *cause);
+    /* A connection is wanted: the wait for the next attempt should be short. */
+    void (*hurry)(void *user);
+    /* Why there was no connection last; "" if there is no reason. Borrowed for the moment. */
+    const char *(*cause)(void *user);
 };
 
 /* What a mode is at, for status; the text is borrowed until the mode changes. */
 struct mode_view {
     const char *service;
-    uint32_t echoed, count; /* messages */
+    uint32_t echoed, count;               /* messages */
+    size_t waiting, carried;              /* local connections */
+    size_t connections, idle_connections; /* for them, the connector's included */
 };
 
 struct mode_type {
@@ -39,9 +49,13 @@ struct mode_type {
     void (*writable)(struct mode *mode);
     /* The connection is gone, and its streams with it. */
     void (*down)(struct mode *mode);
-    /* Takes new values. Returns 0, storing whether they need a new connection, or -ENOMEM and nothing has changed. */
-    int (*reload)(struct mode *mode, const struct config_agent *config, bool *ret_reconnect);
+    /* Takes new values; may hold `setup`. Returns 0, storing whether they need a new connection, or -errno with an error text,
+     * and nothing has changed. */
+    int (*reload)(struct mode *mode, struct setup *setup, bool *ret_reconnect, struct error_text *ret_error);
     void (*view)(struct mode *mode, struct mode_view *ret_view);
+    /* Begins to end: takes on nothing new and finishes what is under way, or (when called again, `at_once`) cuts it. Returns
+     * whether nothing is left; else the owner's `finished` follows. NULL: there is never anything. */
+    bool (*stop)(struct mode *mode, bool at_once);
     void (*free)(struct mode *mode);
 };
 
@@ -54,5 +68,10 @@ struct mode {
  * borrows loop, owner and user. Returns 0 and a mode (mode->type->free), or -ENOMEM. */
 int mode_message_new(struct loop *loop, const struct config_agent *config, const struct mode_owner *owner, void *user,
                      struct mode **ret_mode);
+
+/* Tunnel: listens where the forwards of the configuration say, and carries what comes to their services; sends messages beside it
+ * if there is a message section too. Holds `setup`; borrows the rest. Returns 0 and a mode, or -errno with an error text. */
+int mode_tunnel_new(struct loop *loop, struct setup *setup, const struct mode_owner *owner, void *user,
+                    struct mode **ret_mode, struct error_text *ret_error);
 
 #endif

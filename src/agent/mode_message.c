@@ -15,6 +15,7 @@
 #include <event2/event.h>
 
 #include "agent/mode.h"
+#include "agent/setup.h"
 #include "base/log.h"
 #include "config/agent.h"
 #include "net/link.h"
@@ -350,15 +351,15 @@ static void down(struct mode *mode)
     message->sent = message->echoed = 0;
 }
 
-static int reload(struct mode *mode, const struct config_agent *config, bool *ret_reconnect)
+static int reload(struct mode *mode, struct setup *setup, bool *ret_reconnect, struct error_text *ret_error)
 {
     struct message *message = message_of(mode);
     struct values values;
     bool reconnect;
-    int result = values_init(&values, &config->message);
+    int result = values_init(&values, &setup->config->message);
 
     if (result < 0) {
-        return result;
+        return error_set(ret_error, result, "%s", strerror(-result));
     }
     /* The current message can't change under way, and another service needs another stream. A new connection is the way
      * that both the suites with streams and the classic one have. */

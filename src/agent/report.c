@@ -144,6 +144,13 @@ static char *write_status(const struct report *report, const struct connector_vi
     json_member_number(&json, "echoed", view->mode.echoed);
     json_member_number(&json, "count", view->mode.count);
     json_close_object(&json);
+    json_key(&json, "forwarded");
+    json_open_object(&json);
+    json_member_number(&json, "open", view->mode.carried);
+    json_member_number(&json, "waiting", view->mode.waiting);
+    json_member_number(&json, "server_connections", view->mode.connections);
+    json_member_number(&json, "idle_server_connections", view->mode.idle_connections);
+    json_close_object(&json);
     json_key(&json, "totals");
     json_open_object(&json);
     json_member_number(&json, "attempts_total", view->history->attempts);
@@ -187,6 +194,12 @@ static char *write_metrics(const struct report *report, const struct connector_v
     metrics_number(&m, "direction", "sent", report->loop->sent_bytes);
     metrics_counter_number(&m, NAME("messages_echoed_total"), "Messages whose echo has come back.", view->mode.echoed);
     metrics_gauge_number(&m, NAME("messages"), "Messages that are to be sent in all.", view->mode.count);
+    metrics_gauge_number(&m, NAME("forwarded_connections"), "Local connections that are carried.", view->mode.carried);
+    metrics_gauge_number(&m, NAME("forwarded_waiting"), "Local connections that wait for one to the server.",
+                         view->mode.waiting);
+    metrics_gauge_number(&m, NAME("server_connections"), "Connections to the server that are there for forwards.",
+                         view->mode.connections);
+    metrics_gauge_number(&m, NAME("idle_server_connections"), "Of these, idle ones.", view->mode.idle_connections);
     return metrics_take(&m, ret_len);
 }
 

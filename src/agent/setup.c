@@ -77,6 +77,7 @@ int setup_load(const char *path, struct setup **ret_setup, bool *ret_config_bad,
     if (setup == NULL) {
         return error_set(ret_error, -ENOMEM, "%s", strerror(ENOMEM));
     }
+    setup->references = 1;
     result = setup_config(path, &setup->config, ret_error);
     if (result < 0) {
         goto out;
@@ -99,9 +100,15 @@ out:
     return result;
 }
 
+struct setup *setup_hold(struct setup *setup)
+{
+    setup->references++;
+    return setup;
+}
+
 void setup_free(struct setup *setup)
 {
-    if (setup == NULL) {
+    if (setup == NULL || --setup->references > 0) {
         return;
     }
     keyfile_identity_done(&setup->keys);

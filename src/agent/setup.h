@@ -20,6 +20,7 @@ enum {
 };
 
 struct setup {
+    unsigned references;
     struct config_agent *config;
     struct keyfile_identity keys;
     struct trust trust;
@@ -34,11 +35,14 @@ int setup_config(const char *path, struct config_agent **ret_config, struct erro
 /* Reads the keys that the configuration names, as setup_load() does, but makes none. Returns 0, or an error text and -errno. */
 int setup_check_files(const struct config_agent *config, struct error_text *ret_error);
 
-/* The configuration with everything that it names, making the identity at first start. Returns 0 and an owned setup, or an error text
+/* The configuration with everything that it names, making the identity at first start. Returns 0 and one reference to a setup, or an error text
  * and -errno; *ret_config_bad tells whether the configuration itself was the cause (or memory), not a key. */
 int setup_load(const char *path, struct setup **ret_setup, bool *ret_config_bad, struct error_text *ret_error);
 
-/* Wipes and frees; NULL is fine. */
+/* One reference more; the result is its argument. */
+struct setup *setup_hold(struct setup *setup);
+
+/* Gives a reference back; wipes and frees it with the last. NULL is fine. */
 void setup_free(struct setup *setup);
 
 /* The file that remembers servers' keys; owned, NULL if there is no state directory or no memory. */

@@ -16,6 +16,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define AT(member)   .offset = offsetof(struct config_agent, member)
+#define OF(member)   .offset = offsetof(struct config_forward, member)
 #define MS           1e3
 #define S            1e6
 #define HOUR         3600e6
@@ -47,6 +48,10 @@ static const struct config_option root_options[] = {
     {"connect_timeout", CONFIG_DURATION, "10s", AT(connect_timeout_us), .minimum = 100 * MS, .maximum = 600 * S},
     {"log_level", CONFIG_WORD, "info", AT(log_level), .words = levels},
     {"status_socket", CONFIG_PATH_OR_WORD, "", AT(status_socket)},
+    {"spare_connections", CONFIG_NUMBER, "2", AT(spare_connections), .maximum = 1e4},
+    {"max_connections", CONFIG_NUMBER, "64", AT(max_connections), .minimum = 1, .maximum = 1e4},
+    {"idle_close", CONFIG_DURATION, "60s", AT(idle_close_us), .minimum = 100 * MS, .maximum = 24 * HOUR},
+    {"drain_timeout", CONFIG_DURATION, "30s", AT(drain_timeout_us), .maximum = HOUR},
 };
 
 static const struct config_option reconnect_options[] = {
@@ -75,13 +80,20 @@ static const struct config_option metrics_options[] = {
     {"bind", CONFIG_METRICS, "", AT(metrics)},
 };
 
+static const struct config_option forward_options[] = {
+    {"listen", CONFIG_METRICS, "127.0.0.1:5432", OF(listen)},
+    {"service", CONFIG_SERVICE, "postgres", OF(service)},
+    {"wait", CONFIG_DURATION, "10s", OF(wait_us), .maximum = HOUR},
+    {"max_connections", CONFIG_NUMBER, "10000", OF(max_connections), .minimum = 1, .maximum = 1e6},
+};
+
 static const struct config_section sections[] = {
     {.options = root_options, .option_count = COUNT(root_options)},
     {"reconnect", .options = reconnect_options, .option_count = COUNT(reconnect_options)},
     {"heartbeat", .options = heartbeat_options, .option_count = COUNT(heartbeat_options)},
     {"metrics", .options = metrics_options, .option_count = COUNT(metrics_options)},
     {"message", .options = message_options, .option_count = COUNT(message_options)},
-    {"forward", .later = "forwarding is not in this version: expected a message section"},
+    {"forward", "postgres", .optional = true, .options = forward_options, .option_count = COUNT(forward_options)},
 };
 
 static const struct config_table table = {sections, COUNT(sections)};
@@ -105,6 +117,11 @@ static int check_classic(const struct config_agent *config, struct error_text *r
 
     if (config->suite != CONFIG_SUITE_CLASSIC)
         return 0;
+    if (config->forward_count > 0)
+        return config_values_fail(
+            config->values, line, ret_error,
+            "suite = \"classic\" with a forward: expected one or the other: the classic suite has "
+            "no streams");
     if (config->network_key_file[0] != '\0')
         return config_values_fail(config->values, line, ret_error,
                                   "suite = \"classic\" with a network_key_file: expected one or the other: the classic "
@@ -114,6 +131,68 @@ static int check_classic(const struct config_agent *config, struct error_text *r
                                   "suite = \"classic\" with a server_key: expected one or the other: in the classic "
                                   "suite nobody is authenticated");
     return 0;
+}
+
+/* A section says itself where it listens and for what. */
+static int check_forward(const struct config_agent *config, const struct config_instance *instance,
+                         struct error_text *ret_error)
+{
+    static const char *const needed[] = {"listen", "service"};
+
+    if (!etcp_service_name_valid(instance->title))
+        return config_values_fail(
+            config->values, instance->line, ret_error,
+            "bad title of a forward: expected a name: 1 to 64 of a-z 0-9 . _ -, the first a letter or "
+            "digit");
+    for (size_t i = 0; i < COUNT(needed); i++) {
+        if (config_values_line(instance, needed[i]) == 0)
+            return config_values_fail(config->values, instance->line, ret_error,
+                                      "forward \"%s\" has no \"%s\": expected %s", instance->title, needed[i],
+                                      i == 0 ? "listen = \"127.0.0.1:PORT\" or \"unix:/path\"" : "service = \"NAME\"");
+    }
+    return 0;
+}
+
+static int store_forward(struct config_agent *config, const struct config_instance *instance,
+                         struct error_text *ret_error)
+{
+    struct config_forward *forward = &config->forwards[config->forward_count];
+    char text[CONFIG_ADDRESS_TEXT_BYTES], other[CONFIG_ADDRESS_TEXT_BYTES];
+    unsigned line = config_values_line(instance, "listen");
+    int r = check_forward(config, instance, ret_error);
+
+    if (r == 0)
+        r = config_values_store(config->values, instance, forward, ret_error);
+    if (r < 0)
+        return r;
+    if (forward->listen.kind == 0)
+        return config_values_fail(config->values, line, ret_error, "forward.listen is empty: expected an address");
+    config_address_format(&forward->listen, text);
+    for (size_t i = 0; i < config->forward_count; i++) {
+        config_address_format(&config->forwards[i].listen, other);
+        if (strcmp(text, other) == 0 && !(forward->listen.kind == CONFIG_ADDRESS_INET && forward->listen.port == 0))
+            return config_values_fail(config->values, line, ret_error,
+                                      "forward.listen = \"%s\" is there already: expected every address once", text);
+    }
+    forward->name = instance->title;
+    config->forward_count++;
+    return 0;
+}
+
+static int store_forwards(struct config_agent *config, struct error_text *ret_error)
+{
+    struct config_values *values = config->values;
+    int r = 0;
+
+    config->forwards = config_values_alloc(values, values->instance_count, sizeof *config->forwards);
+    if (!config->forwards)
+        return error_set(ret_error, -ENOMEM, "%s: no memory", values->name);
+    for (size_t i = 0; i < values->instance_count && r == 0; i++) {
+        if (values->instances[i].title)
+            r = store_forward(config, &values->instances[i], ret_error);
+    }
+    config->sends_messages = config->forward_count == 0 || config_values_get(values, "message")->line != 0;
+    return r;
 }
 
 static int check(struct config_agent *config, struct error_text *ret_error)
@@ -150,8 +229,12 @@ static int make(struct config_values *values, struct config_agent **ret_config, 
         return r;
     }
     config->values = values;
-    for (size_t i = 0; i < values->instance_count && r == 0; i++)
-        r = config_values_store(values, &values->instances[i], config, ret_error);
+    for (size_t i = 0; i < values->instance_count && r == 0; i++) {
+        if (!values->instances[i].title)
+            r = config_values_store(values, &values->instances[i], config, ret_error);
+    }
+    if (r == 0)
+        r = store_forwards(config, ret_error);
     if (r == 0)
         r = check(config, ret_error);
     if (r < 0) {

@@ -36,6 +36,15 @@ struct config_message {
     uint64_t timeout_us; /* for the echo; 0: as long as it takes */
 };
 
+/* A local port or Unix socket whose connections are carried to a service. */
+struct config_forward {
+    const char *name;
+    struct config_address listen; /* numeric, or a path; port 0: any free port */
+    const char *service;
+    uint64_t wait_us;         /* how long a local connection waits for one to the server */
+    uint32_t max_connections; /* local ones at once */
+};
+
 /* All strings and lists belong to the struct. Strings are never NULL, "" where nothing was set. */
 struct config_agent {
     struct config_address *servers; /* at least one, all different, in the order of trying */
@@ -52,6 +61,14 @@ struct config_agent {
     const char *status_socket;     /* "": in the runtime directory; "none": there is none; else a path */
     struct config_address metrics; /* numeric or a path; kind 0: none */
     struct config_message message;
+    bool sends_messages; /* there is a message section, or no forward */
+    struct config_forward *forwards;
+    size_t forward_count;
+    /* Connections to the server that carry forwarded ones. */
+    uint32_t spare_connections; /* idle ones kept ready */
+    uint32_t max_connections;   /* beyond, several forwarded ones share one */
+    uint64_t idle_close_us;     /* when more than the spare ones are idle */
+    uint64_t drain_timeout_us;  /* how long forwarded ones may go on when the agent ends */
     struct config_values *values;
 };
 

@@ -70,8 +70,6 @@ void config_values_dump(const struct config_values *values, FILE *out)
         for (size_t o = 0; o < instance->section->option_count; o++) {
             const struct config_option *option = &instance->section->options[o];
 
-            if (option->later && !option->later_word)
-                continue;
             (void)fprintf(out, "%s%s = ", indent, option->name);
             dump_value(option, &instance->values[o], out);
             dump_origin(values, instance->values[o].line, out);

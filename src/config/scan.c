@@ -231,12 +231,10 @@ static void list_names(const struct scanner *s, const struct config_section *sec
 
     ret_text[0] = '\0';
     for (size_t i = 0; i < section->option_count && used < size; i++) {
-        if (!section->options[i].later || section->options[i].later_word)
-            used += (size_t)snprintf(ret_text + used, size - used, " %s", section->options[i].name);
+        used += (size_t)snprintf(ret_text + used, size - used, " %s", section->options[i].name);
     }
     for (size_t i = 1; !section->name && i < s->table->section_count && used < size; i++) {
-        if (!s->table->sections[i].later)
-            used += (size_t)snprintf(ret_text + used, size - used, " %s", s->table->sections[i].name);
+        used += (size_t)snprintf(ret_text + used, size - used, " %s", s->table->sections[i].name);
     }
 }
 
@@ -254,10 +252,6 @@ static int at_name(struct scanner *s)
     s->named_section = s->current == 0 ? find_section(s->table, s->word) : NULL;
     s->named_option = find_option(here, s->word);
     s->named_line = s->line;
-    if (s->named_section && s->named_section->later)
-        return fail(s, "section \"%s\": %s", shown, s->named_section->later);
-    if (s->named_option && s->named_option->later && !s->named_option->later_word)
-        return fail(s, "option \"%s\": %s", shown, s->named_option->later);
     if (!s->named_section && !s->named_option) {
         list_names(s, here, names, sizeof names);
         if (here->name)

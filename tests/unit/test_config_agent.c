@@ -156,18 +156,38 @@ static void wrong_values_are_errors(void)
                                        "to 64 of a-z 0-9 . _ -, the first a letter or digit"},
         {"message { service = \".x\" }", "agent.conf:1: bad value \".x\" for message.service: expected a service name: "
                                          "1 to 64 of a-z 0-9 . _ -, the first a letter or digit"},
-        {"messages { }",
-         "agent.conf:1: unknown option or section \"messages\": expected one of: server server_key "
-         "identity network_key_file suite connect_timeout log_level status_socket reconnect heartbeat metrics message"},
+        {"messages { }", "agent.conf:1: unknown option or section \"messages\": expected one of: server server_key "
+                         "identity network_key_file suite connect_timeout log_level status_socket spare_connections "
+                         "max_connections idle_close "
+                         "drain_timeout reconnect heartbeat metrics message forward"},
         {"message \"x\" { }", "agent.conf:1: section \"message\" has a title: expected message {"},
         {"message { }\nmessage { }", "agent.conf:2: section \"message\" is given twice: expected it once, see line 1"},
-        {"forward \"postgres\" { listen = \"127.0.0.1:5432\" }",
-         "agent.conf:1: section \"forward\": forwarding is not in this version: expected a message section"},
-        {"\nforward { }",
-         "agent.conf:2: section \"forward\": forwarding is not in this version: expected a message section"},
-        {"bind = {\"a:1\"}",
-         "agent.conf:1: unknown option or section \"bind\": expected one of: server server_key "
-         "identity network_key_file suite connect_timeout log_level status_socket reconnect heartbeat metrics message"},
+        {"forward \"pg\" { listen = \"127.0.0.1:5432\" }",
+         "agent.conf:1: forward \"pg\" has no \"service\": expected service = \"NAME\""},
+        {"\nforward \"pg\" { service = \"pg\" }",
+         "agent.conf:2: forward \"pg\" has no \"listen\": expected listen = \"127.0.0.1:PORT\" or \"unix:/path\""},
+        {"\nforward \"pg\" {\n listen = \"\"\n service = \"pg\" }",
+         "agent.conf:3: forward.listen is empty: expected an address"},
+        {"forward \"pg\" { listen = \"localhost:5432\" service = \"pg\" }",
+         "agent.conf:1: bad value \"localhost:5432\" for forward.listen: expected an address without a name, as "
+         "127.0.0.1:9117, [::1]:9117 or unix:/path"},
+        {"forward \"a\" { listen = \"[::1]:5432\" service = \"pg\" }\nforward \"b\" { listen = \"[0::1]:5432\" service "
+         "= "
+         "\"pg\" }",
+         "agent.conf:2: forward.listen = \"[::1]:5432\" is there already: expected every address once"},
+        {"forward \"a\" { listen = \"[::1]:5432\" service = \"pg\" }\nforward \"a\" { listen = \"[::1]:1\" service = "
+         "\"pg\" }",
+         "agent.conf:2: section \"a\" is given twice: expected it once, see line 1"},
+        {"forward \"A\" { listen = \"[::1]:5432\" service = \"pg\" }",
+         "agent.conf:1: bad title of a forward: expected a name: 1 to 64 of a-z 0-9 . _ -, the first a letter or "
+         "digit"},
+        {"suite = \"classic\"\nforward \"a\" { listen = \"[::1]:5432\" service = \"pg\" }",
+         "agent.conf:1: suite = \"classic\" with a forward: expected one or the other: the classic suite has no "
+         "streams"},
+        {"bind = {\"a:1\"}", "agent.conf:1: unknown option or section \"bind\": expected one of: server server_key "
+                             "identity network_key_file suite connect_timeout log_level status_socket "
+                             "spare_connections max_connections idle_close "
+                             "drain_timeout reconnect heartbeat metrics message forward"},
     };
 
     bad_each(inputs, CHECK_COUNT(inputs));
@@ -213,9 +233,10 @@ static void secrets_in_the_wrong_place_are_not_shown(void)
          "agent.conf:1: bad value \"(a secret)\" for suite: expected one of: auto aes256gcm chacha20poly1305 classic"},
         {"server = {\"[" SECRET "]:1\"}",
          "agent.conf:1: server: bad address \"(a secret)\": expected host:port, [v6]:port or unix:/path"},
-        {SECRET " = 1",
-         "agent.conf:1: unknown option or section \"(a secret)\": expected one of: server server_key "
-         "identity network_key_file suite connect_timeout log_level status_socket reconnect heartbeat metrics message"},
+        {SECRET " = 1", "agent.conf:1: unknown option or section \"(a secret)\": expected one of: server server_key "
+                        "identity network_key_file suite connect_timeout log_level status_socket spare_connections "
+                        "max_connections idle_close "
+                        "drain_timeout reconnect heartbeat metrics message forward"},
         {"\"" SECRET "\" = 1", "agent.conf:1: \"(a secret)\" in quotes: expected the name of an option or section"},
         {"suite " SECRET, "agent.conf:1: unexpected \"(a secret)\": expected \"=\""},
         {"server = {\"a:1\" " SECRET "}",

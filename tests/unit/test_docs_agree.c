@@ -27,11 +27,6 @@ static char *read_source(const char *name)
     return text;
 }
 
-static bool is_hidden(const struct config_option *option)
-{
-    return option->later && !option->later_word;
-}
-
 /* The sample with the # in front of options taken away: those are followed by something else than one blank. */
 static char *uncomment(const char *text)
 {
@@ -87,8 +82,6 @@ static void sample_shows_every_default(const struct config_table *table, const c
             const struct config_option *option = &section->options[o];
             const struct config_value *value = &instance->values[o];
 
-            if (is_hidden(option))
-                continue;
             if (value->line == 0)
                 (void)fprintf(stderr, "%s lacks %s\n", sample, option->name);
             CHECK(value->line != 0);
@@ -147,8 +140,6 @@ static void manual_shows_every_default(const struct config_table *table, const c
             const struct config_option *option = &table->sections[s].options[o];
             char text[256];
 
-            if (is_hidden(option))
-                continue;
             format_default(&table->sections[s], option, text, sizeof text);
             if (count_in_manual(manual, text) != 1)
                 (void)fprintf(stderr, "%s does not have, once: %s\n", page, text);

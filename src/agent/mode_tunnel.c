@@ -1,0 +1,942 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Forwards: local ports and sockets whose connections are carried to services. Local connections wait here until the pool has a
+ * carrier for them, within a time that the configuration gives. A message section beside the forwards has its own mode, which
+ * gets the connector's connection as well. */
+#include "agent/mode.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <event2/event.h>
+
+#include "agent/pool.h"
+#include "agent/setup.h"
+#include "base/log.h"
+#include "net/link.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "net/splice.h"
+
+/* So many at a time, then the loop's other sockets have their turn. */
+enum { ACCEPT_BATCH = 64, DESCRIPTORS_BESIDE = 64, REASON_TEXT_BYTES = 4 * ETCP_REASON_MAX + 1 };
+
+static const struct timeval accept_again_after = {.tv_sec = 1};
+
+/* A forward: where it listens, and for what. */
+struct port {
+    struct tunnel *tunnel;
+    struct port *next;
+    struct listener *listener; /* NULL: no longer configured, there until its last connection has ended */
+    char *name, *service;
+    uint64_t wait_us;
+    uint32_t max_connections;
+    uint32_t connections;
+    struct event *pause; /* runs while nothing can be accepted */
+    struct port *renews; /* a new one: the one that listens already, whose values these are */
+    bool stays;          /* is configured still */
+};
+
+/* A local connection. */
+struct local {
+    struct port *port;
+    struct local *next, *previous; /* of those that wait, or of those that are carried */
+    int fd;                        /* -1: the splice's */
+    struct event *wait;            /* runs while it waits */
+    struct carrier *carrier;       /* NULL: it waits */
+    struct local *beside, *before; /* those of the same carrier */
+    struct etcp_stream *stream;
+    struct splice *splice;
+    struct etcp_origin origin;
+    char peer[ADDRESS_TEXT_BYTES];
+};
+
+struct list {
+    struct local *first, *last;
+    size_t count;
+};
+
+struct tunnel {
+    struct mode mode;
+    struct loop *loop;
+    const struct mode_owner *owner;
+    void *user;
+    struct pool *pool;
+    struct port *ports;
+    struct mode *message; /* NULL: none */
+    bool message_over;
+    struct list waiting, carried;
+    bool dispatching;
+    bool stopping, emptied;
+    struct event *drain; /* ends what is left */
+    uint64_t drain_timeout_us;
+    uint64_t sent_bytes;
+    struct link *link; /* the connector's; NULL: none */
+};
+
+static struct tunnel *tunnel_of(struct mode *mode)
+{
+    return (struct tunnel *)mode;
+}
+
+/* ---- Lists ----------------------------------------------------------------------------------------------------------- */
+
+static void list_append(struct list *list, struct local *local)
+{
+    local->previous = list->last;
+    local->next = NULL;
+    if (list->last != NULL) {
+        list->last->next = local;
+    } else {
+        list->first = local;
+    }
+    list->last = local;
+    list->count++;
+}
+
+static void list_remove(struct list *list, struct local *local)
+{
+    if (local->previous != NULL) {
+        local->previous->next = local->next;
+    } else {
+        list->first = local->next;
+    }
+    if (local->next != NULL) {
+        local->next->previous = local->previous;
+    } else {
+        list->last = local->previous;
+    }
+    list->count--;
+}
+
+/* A carrier's own list. */
+static void carrier_append(struct carrier *carrier, struct local *local)
+{
+    void **first = carrier_user(carrier);
+
+    local->beside = *first;
+    local->before = NULL;
+    if (local->beside != NULL) {
+        local->beside->before = local;
+    }
+    *first = local;
+}
+
+static void carrier_remove(struct carrier *carrier, struct local *local)
+{
+    if (local->before != NULL) {
+        local->before->beside = local->beside;
+    } else {
+        *carrier_user(carrier) = local->beside;
+    }
+    if (local->beside != NULL) {
+        local->beside->before = local->before;
+    }
+}
+
+/* ---- Local connections ----------------------------------------------------------------------------------------------- */
+
+static void log_local(const struct local *local, enum log_level level, const char *what, const char *why)
+{
+    static struct log_limit limit = LOG_LIMIT(50, 200000);
+    const struct port *port = local->port;
+    const struct log_field fields[] = {
+        {"ETCP_PEER", local->peer}, {"ETCP_SERVICE", port->service}, {"ETCP_REASON", why}};
+
+    log_limited(&limit, loop_now_us(), level, fields, sizeof(fields) / sizeof(fields[0]),
+                "forward %s: connection of %s to service %s %s: %s", port->name, local->peer, port->service, what, why);
+}
+
+static void port_free(struct port *port)
+{
+    if (port != NULL) {
+        listener_close(port->listener);
+        if (port->pause != NULL) {
+            event_free(port->pause);
+        }
+        free(port->name);
+        free(port->service);
+        free(port);
+    }
+}
+
+/* A port that is no longer configured goes with its last connection. */
+static void port_leave(struct port *port)
+{
+    struct port **at = &port->tunnel->ports;
+
+    port->connections--;
+    if (port->connections > 0 || port->listener != NULL) {
+        return;
+    }
+    while (*at != port) {
+        at = &(*at)->next;
+    }
+    *at = port->next;
+    port_free(port);
+}
+
+/* Frees what a local connection holds itself; its socket is reset if it is still there. */
+static void local_free(struct local *local)
+{
+    struct tunnel *tunnel = local->port->tunnel;
+
+    if (local->carrier != NULL) {
+        carrier_remove(local->carrier, local);
+        list_remove(&tunnel->carried, local);
+    } else {
+        list_remove(&tunnel->waiting, local);
+    }
+    if (local->wait != NULL) {
+        event_free(local->wait);
+    }
+    if (local->fd >= 0) {
+        splice_reset_socket(local->fd);
+    }
+    port_leave(local->port);
+    free(local);
+}
+
+static void check_stopped(struct tunnel *tunnel);
+
+/* The end of one that was carried; gives the stream back. */
+static void local_end(struct local *local, enum etcp_code code, const char *reason)
+{
+    struct tunnel *tunnel = local->port->tunnel;
+    struct carrier *carrier = local->carrier;
+
+    splice_free(local->splice);
+    etcp_stream_fail(local->stream, code, reason);
+    local_free(local);
+    pool_put(tunnel->pool, carrier);
+    check_stopped(tunnel);
+}
+
+static void on_splice_closed(struct splice *splice, const struct splice_end *end, void *user)
+{
+    struct local *local = user;
+
+    (void)splice;
+    local->splice = NULL;
+    local_end(local, ETCP_CODE_RESET, end->error != 0 ? strerror(-end->error) : NULL);
+}
+
+static const struct splice_handler splice_handler = {.closed = on_splice_closed};
+
+/* Gives a local connection to a carrier. Returns 0 when that took it, ETCP_ECLOSED when it takes no more streams, ETCP_ENOMEM. */
+static int attach(struct tunnel *tunnel, struct local *local, struct carrier *carrier)
+{
+    struct link *link = carrier_link(carrier);
+    struct etcp_stream *stream = NULL;
+    int fd = local->fd;
+    int result = etcp_stream_open(link_conn(link), local->port->service, &local->origin, &stream);
+
+    if (result == 0 &&
+        splice_new(tunnel->loop, link, stream, &tunnel->sent_bytes, &splice_handler, local, &local->splice) != 0) {
+        etcp_stream_fail(stream, ETCP_CODE_INTERNAL, NULL);
+        result = ETCP_ENOMEM;
+    }
+    if (result != 0) {
+        if (result == ETCP_ECLOSED) {
+            pool_drain(carrier);
+        }
+        return result;
+    }
+    list_remove(&tunnel->waiting, local);
+    list_append(&tunnel->carried, local);
+    if (local->wait != NULL) {
+        event_free(local->wait);
+        local->wait = NULL;
+    }
+    carrier_append(carrier, local);
+    local->carrier = carrier;
+    local->stream = stream;
+    local->fd = -1;
+    etcp_stream_set_user(stream, local);
+    splice_start(local->splice, fd, NULL, 0); /* may be its end already */
+    link_flush(link);
+    return 0;
+}
+
+/* Carries what waits, as far as there are carriers. What is called may end others, and come back here. */
+static void dispatch(struct tunnel *tunnel)
+{
+    if (tunnel->dispatching) {
+        return;
+    }
+    tunnel->dispatching = true;
+    pool_want(tunnel->pool, tunnel->waiting.count);
+    while (tunnel->waiting.first != NULL) {
+        struct carrier *carrier = pool_take(tunnel->pool);
+        int result = carrier != NULL ? attach(tunnel, tunnel->waiting.first, carrier) : ETCP_EAGAIN;
+
+        if (carrier != NULL && result != 0) {
+            pool_put(tunnel->pool, carrier);
+        }
+        if (result != 0 && result != ETCP_ECLOSED) {
+            break;
+        }
+    }
+    pool_want(tunnel->pool, tunnel->waiting.count);
+    tunnel->dispatching = false;
+    if (tunnel->waiting.first != NULL && tunnel->link == NULL) {
+        tunnel->owner->hurry(tunnel->user);
+    }
+}
+
+static void on_waited(evutil_socket_t fd, short what, void *arg)
+{
+    struct local *local = arg;
+    struct tunnel *tunnel = local->port->tunnel;
+    char text[512];
+    const char *cause = tunnel->owner->cause(tunnel->user);
+
+    (void)fd;
+    (void)what;
+    (void)snprintf(text, sizeof(text), "no connection to the server in %.2f s%s%s", (double)local->port->wait_us / 1e6,
+                   cause[0] != '\0' ? ": " : "", cause);
+    log_local(local, LOG_LEVEL_WARNING, "reset", text);
+    local_free(local);
+    check_stopped(tunnel);
+}
+
+/* ---- Accepting ------------------------------------------------------------------------------------------------------- */
+
+static void find_origin(struct local *local)
+{
+    struct sockaddr_storage storage = {0};
+    socklen_t len = sizeof(storage);
+    struct address address;
+
+    (void)snprintf(local->peer, sizeof(local->peer), "unix");
+    if (getpeername(local->fd, (struct sockaddr *)&storage, &len) != 0 ||
+        address_from_sockaddr((const struct sockaddr *)&storage, len, &address) != 0) {
+        return; /* gone already, which its first read will tell */
+    }
+    if (address.any.sa_family == AF_UNIX) {
+        (void)address_peer(local->fd, local->peer, NULL);
+        return;
+    }
+    address_format(&address, local->peer);
+    if (address.any.sa_family == AF_INET) {
+        local->origin.family = 4;
+        local->origin.port = ntohs(address.in.sin_port);
+        memcpy(local->origin.address, &address.in.sin_addr, 4);
+    } else {
+        local->origin.family = 6;
+        local->origin.port = ntohs(address.in6.sin6_port);
+        memcpy(local->origin.address, &address.in6.sin6_addr, 16);
+    }
+}
+
+static void take(struct port *port, int fd)
+{
+    struct tunnel *tunnel = port->tunnel;
+    const struct timeval wait = {.tv_sec = (time_t)(port->wait_us / 1000000u),
+                                 .tv_usec = (suseconds_t)(port->wait_us % 1000000u)};
+    struct local *local = calloc(1, sizeof(*local));
+
+    if (local == NULL) {
+        splice_reset_socket(fd);
+        return;
+    }
+    local->port = port;
+    local->fd = fd;
+    find_origin(local);
+    port->connections++;
+    list_append(&tunnel->waiting, local);
+    if (port->connections > port->max_connections) {
+        log_local(local, LOG_LEVEL_WARNING, "reset", "forward.max_connections are open");
+        local_free(local);
+        return;
+    }
+    local->wait = evtimer_new(tunnel->loop->base, on_waited, local);
+    if (local->wait == NULL || event_add(local->wait, &wait) != 0) {
+        log_local(local, LOG_LEVEL_WARNING, "reset", strerror(ENOMEM));
+        local_free(local);
+        return;
+    }
+    dispatch(tunnel);
+}
+
+static void on_accept_again(evutil_socket_t fd, short what, void *arg)
+{
+    struct port *port = arg;
+
+    (void)fd;
+    (void)what;
+    if (port->listener != NULL) {
+        listener_pause(port->listener, false);
+    }
+}
+
+/* An error of accept4(). Returns whether to go on at once. */
+static bool accept_failed(struct port *port, int error)
+{
+    static struct log_limit limit = LOG_LIMIT(5, 10000000);
+
+    switch (error) {
+    case EAGAIN:
+        return false;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        log_limited(&limit, loop_now_us(), LOG_LEVEL_WARNING, NULL, 0, "forward %s: accept paused: %s", port->name,
+                    strerror(error));
+        listener_pause(port->listener, true);
+        if (event_add(port->pause, &accept_again_after) != 0) {
+            listener_pause(port->listener, false);
+        }
+        return false;
+    default:
+        return true; /* of the one connection alone */
+    }
+}
+
+static void on_readable(int fd, short what, void *arg)
+{
+    struct port *port = arg;
+
+    (void)what;
+    for (unsigned i = 0; i < ACCEPT_BATCH && port->listener != NULL; i++) {
+        int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        if (accepted >= 0) {
+            take(port, accepted);
+        } else if (!accept_failed(port, errno)) {
+            return;
+        }
+    }
+}
+
+/* ---- Ports ----------------------------------------------------------------------------------------------------------- */
+
+static int find_address(const struct config_address *config, struct address *ret_address)
+{
+    return config->kind == CONFIG_ADDRESS_UNIX ? address_from_path(config->path, ret_address)
+                                               : address_from_numeric(config->host, config->port, ret_address);
+}
+
+static bool is_any_port(const struct address *address)
+{
+    return (address->any.sa_family == AF_INET && address->in.sin_port == 0) ||
+           (address->any.sa_family == AF_INET6 && address->in6.sin6_port == 0);
+}
+
+/* The port that listens where a forward is to, NULL if none does. */
+static struct port *port_at(struct port *ports, const struct address *address, const char *name)
+{
+    for (; ports != NULL; ports = ports->next) {
+        if (ports->listener != NULL && address_equal(&ports->listener->wanted, address) &&
+            (!is_any_port(address) || strcmp(ports->name, name) == 0)) {
+            return ports;
+        }
+    }
+    return NULL;
+}
+
+/* A port with its values; it listens unless there is one that does already. */
+static int port_new(struct tunnel *tunnel, const struct config_forward *config, struct port **ret_port,
+                    struct error_text *ret_error)
+{
+    struct port *port = calloc(1, sizeof(*port));
+    struct address address;
+    int result = port != NULL ? find_address(&config->listen, &address) : -ENOMEM;
+
+    if (result == 0) {
+        port->tunnel = tunnel;
+        port->pause = evtimer_new(tunnel->loop->base, on_accept_again, port);
+        port->name = strdup(config->name);
+        port->service = strdup(config->service);
+        port->wait_us = config->wait_us;
+        port->max_connections = config->max_connections;
+        result = port->pause != NULL && port->name != NULL && port->service != NULL ? 0 : -ENOMEM;
+    }
+    if (result < 0) {
+        (void)error_set(ret_error, result, "forward %s: %s", config->name, strerror(-result));
+    } else {
+        port->renews = port_at(tunnel->ports, &address, config->name);
+        if (port->renews == NULL) {
+            result = listener_open(&address, 0, &port->listener, ret_error);
+        }
+    }
+    if (result == 0 && port->renews == NULL) {
+        result = listener_watch(port->listener, tunnel->loop->base, on_readable, port);
+        if (result < 0) {
+            (void)error_set(ret_error, result, "forward %s: %s", config->name, strerror(-result));
+        }
+    }
+    if (result < 0) {
+        port_free(port);
+        return result;
+    }
+    *ret_port = port;
+    return 0;
+}
+
+/* Stops listening. It goes when its last connection has ended, at once if there is none. */
+static void port_retire(struct port *port)
+{
+    listener_close(port->listener);
+    port->listener = NULL;
+    port->connections++;
+    port_leave(port);
+}
+
+/* Ports for all forwards: every one of them or none. */
+static int make_ports(struct tunnel *tunnel, const struct config_agent *config, struct port **ret_ports,
+                      struct error_text *ret_error)
+{
+    struct port *ports = NULL;
+    int result = 0;
+
+    for (size_t i = 0; i < config->forward_count && result == 0; i++) {
+        struct port *port = NULL;
+
+        result = port_new(tunnel, &config->forwards[i], &port, ret_error);
+        if (result == 0) {
+            port->next = ports;
+            ports = port;
+        }
+    }
+    while (result < 0 && ports != NULL) {
+        struct port *port = ports;
+
+        ports = port->next;
+        port_free(port);
+    }
+    if (result == 0) {
+        *ret_ports = ports;
+    }
+    return result;
+}
+
+/* The new values for a port that goes on listening. */
+static void port_renew(struct port *port, struct port *values)
+{
+    char *name = port->name, *service = port->service;
+
+    port->name = values->name;
+    port->service = values->service;
+    port->wait_us = values->wait_us;
+    port->max_connections = values->max_connections;
+    port->stays = true;
+    values->name = name;
+    values->service = service;
+    port_free(values);
+}
+
+static void log_listening(const struct port *port)
+{
+    char text[ADDRESS_TEXT_BYTES];
+
+    address_format(&port->listener->actual, text);
+    log_message(LOG_LEVEL_INFO, "listening on %s: forward %s to service %s", text, port->name, port->service);
+}
+
+/* Puts ports from make_ports() in the place of those that are there. */
+static void take_ports(struct tunnel *tunnel, struct port *ports)
+{
+    struct port *next = NULL;
+
+    for (struct port *port = tunnel->ports; port != NULL; port = port->next) {
+        port->stays = port->listener == NULL;
+    }
+    for (; ports != NULL; ports = next) {
+        next = ports->next;
+        if (ports->renews != NULL) {
+            port_renew(ports->renews, ports);
+        } else {
+            ports->next = tunnel->ports;
+            tunnel->ports = ports;
+            ports->stays = true;
+            log_listening(ports);
+        }
+    }
+    for (struct port *port = tunnel->ports; port != NULL; port = next) {
+        next = port->next;
+        if (!port->stays) {
+            port_retire(port);
+        }
+    }
+}
+
+/* Each local connection needs a descriptor, and there should be enough of them. */
+static void raise_descriptors(const struct config_agent *config)
+{
+    struct rlimit limit;
+    rlim_t wanted = DESCRIPTORS_BESIDE + config->max_connections;
+
+    for (size_t i = 0; i < config->forward_count; i++) {
+        wanted += config->forwards[i].max_connections;
+    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* accepting pauses when there are too few */
+    }
+}
+
+/* ---- Streams --------------------------------------------------------------------------------------------------------- */
+
+static void refused(struct local *local, const struct etcp_event *event)
+{
+    char reason[REASON_TEXT_BYTES], text[REASON_TEXT_BYTES + 64];
+
+    (void)log_escape(event->reason, event->reason_len, reason, sizeof(reason));
+    (void)snprintf(text, sizeof(text), "%s%s%s%s", etcp_code_name(event->code), reason[0] != '\0' ? " (" : "", reason,
+                   reason[0] != '\0' ? ")" : "");
+    /* A reset is what TCP connections end with now and then. */
+    log_local(local, event->code == ETCP_CODE_RESET ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
+              event->code == ETCP_CODE_RESET ? "reset by the server's side" : "refused by the server", text);
+    local_end(local, ETCP_CODE_OK, NULL);
+}
+
+static void on_stream_event(const struct etcp_event *event, void *user)
+{
+    struct local *local = etcp_stream_user(event->stream);
+
+    (void)user;
+    switch (event->type) {
+    case ETCP_EVENT_DATA:
+        splice_data(local->splice, event->data, event->len);
+        break;
+    case ETCP_EVENT_CLOSE:
+        splice_peer_closed(local->splice);
+        break;
+    case ETCP_EVENT_CREDIT:
+        splice_writable(local->splice);
+        break;
+    case ETCP_EVENT_STREAM_ERROR:
+        refused(local, event);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_carrier_writable(struct carrier *carrier, void *user)
+{
+    struct local *next = NULL;
+
+    (void)user;
+    for (struct local *local = *carrier_user(carrier); local != NULL; local = next) {
+        next = local->beside;
+        splice_writable(local->splice);
+    }
+}
+
+static void on_lost(struct carrier *carrier, void *user)
+{
+    struct tunnel *tunnel = user;
+    struct local *next = NULL;
+
+    for (struct local *local = *carrier_user(carrier); local != NULL; local = next) {
+        next = local->beside;
+        splice_free(local->splice);
+        local_free(local);
+    }
+    check_stopped(tunnel);
+}
+
+static void on_ready(void *user)
+{
+    dispatch(user);
+}
+
+static void on_emptied(void *user)
+{
+    check_stopped(user);
+}
+
+static const struct pool_handler pool_handler = {
+    .ready = on_ready,
+    .event = on_stream_event,
+    .writable = on_carrier_writable,
+    .lost = on_lost,
+    .emptied = on_emptied,
+};
+
+/* ---- Beside it: messages --------------------------------------------------------------------------------------------- */
+
+static void on_messages_finished(void *user, int exit_code)
+{
+    struct tunnel *tunnel = user;
+
+    tunnel->message_over = true;
+    if (exit_code != EX_OK) {
+        tunnel->owner->finished(tunnel->user, exit_code);
+        return;
+    }
+    log_message(LOG_LEVEL_INFO, "all messages have been echoed");
+    pool_main_release(tunnel->pool);
+}
+
+static void on_messages_give_up(void *user, const char *cause)
+{
+    struct tunnel *tunnel = user;
+
+    tunnel->owner->give_up(tunnel->user, cause);
+}
+
+static const char *on_messages_cause(void *user)
+{
+    struct tunnel *tunnel = user;
+
+    return tunnel->owner->cause(tunnel->user);
+}
+
+static void on_messages_hurry(void *user)
+{
+    (void)user; /* they can wait */
+}
+
+static const struct mode_owner message_owner = {
+    .finished = on_messages_finished,
+    .give_up = on_messages_give_up,
+    .cause = on_messages_cause,
+    .hurry = on_messages_hurry,
+};
+
+static bool has_messages(const struct tunnel *tunnel)
+{
+    return tunnel->message != NULL && !tunnel->message_over;
+}
+
+/* ---- Of the connector's connection ----------------------------------------------------------------------------------- */
+
+static void up(struct mode *mode, struct link *link)
+{
+    struct tunnel *tunnel = tunnel_of(mode);
+
+    tunnel->link = link;
+    if (has_messages(tunnel)) {
+        tunnel->message->type->up(tunnel->message, link);
+    }
+    pool_main_up(tunnel->pool, link, has_messages(tunnel));
+}
+
+static void on_event(struct mode *mode, const struct etcp_event *event)
+{
+    struct tunnel *tunnel = tunnel_of(mode);
+    bool ours = event->stream != NULL && etcp_stream_user(event->stream) != NULL;
+
+    if (ours || event->type == ETCP_EVENT_DRAIN || event->type == ETCP_EVENT_OPEN) {
+        pool_main_event(tunnel->pool, event);
+    }
+    if (!ours && event->type != ETCP_EVENT_OPEN && has_messages(tunnel)) {
+        tunnel->message->type->event(tunnel->message, event);
+    }
+}
+
+static void writable(struct mode *mode)
+{
+    struct tunnel *tunnel = tunnel_of(mode);
+
+    if (has_messages(tunnel)) {
+        tunnel->message->type->writable(tunnel->message);
+    }
+    pool_main_writable(tunnel->pool);
+}
+
+static void down(struct mode *mode)
+{
+    struct tunnel *tunnel = tunnel_of(mode);
+
+    tunnel->link = NULL;
+    if (tunnel->message != NULL) {
+        tunnel->message->type->down(tunnel->message);
+    }
+    pool_main_down(tunnel->pool);
+    dispatch(tunnel);
+}
+
+/* ---- Reload and end -------------------------------------------------------------------------------------------------- */
+
+static void drop_messages(struct tunnel *tunnel)
+{
+    if (tunnel->message != NULL) {
+        tunnel->message->type->free(tunnel->message);
+        tunnel->message = NULL;
+    }
+}
+
+static int reload(struct mode *mode, struct setup *setup, bool *ret_reconnect, struct error_text *ret_error)
+{
+    struct tunnel *tunnel = tunnel_of(mode);
+    const struct config_agent *config = setup->config;
+    struct port *ports = NULL;
+    bool reconnect = false;
+    int result = make_ports(tunnel, config, &ports, ret_error);
+
+    if (result < 0) {
+        return result;
+    }
+    if (config->sends_messages && has_messages(tunnel)) {
+        result = tunnel->message->type->reload(tunnel->message, setup, &reconnect, ret_error);
+    } else if (config->sends_messages && tunnel->message == NULL) {
+        result = mode_message_new(tunnel->loop, config, &message_owner, tunnel, &tunnel->message);
+        tunnel->message_over = false;
+        reconnect = true;
+    }
+    if (result < 0) {
+        while (ports != NULL) {
+            struct port *port = ports;
+
+            ports = port->next;
+            port_free(port);
+        }
+        return error_set(ret_error, result, "%s", strerror(-result));
+    }
+    if (!config->sends_messages && tunnel->message != NULL) {
+        reconnect = has_messages(tunnel);
+        drop_messages(tunnel);
+    }
+    take_ports(tunnel, ports);
+    raise_descriptors(config);
+    tunnel->drain_timeout_us = config->drain_timeout_us;
+    pool_reload(tunnel->pool, setup);
+    *ret_reconnect = reconnect;
+    return 0;
+}
+
+static void view(struct mode *mode, struct mode_view *ret_view)
+{
+    struct tunnel *tunnel = tunnel_of(mode);
+
+    *ret_view = (struct mode_view){0};
+    if (tunnel->message != NULL) {
+        tunnel->message->type->view(tunnel->message, ret_view);
+    }
+    ret_view->waiting = tunnel->waiting.count;
+    ret_view->carried = tunnel->carried.count;
+    pool_count(tunnel->pool, &ret_view->connections, &ret_view->idle_connections);
+}
+
+/* When everything has gone that was waited for, the owner is told once. */
+static void check_stopped(struct tunnel *tunnel)
+{
+    if (tunnel->stopping && !tunnel->emptied && tunnel->carried.count == 0 && tunnel->waiting.count == 0 &&
+        pool_is_empty(tunnel->pool)) {
+        tunnel->emptied = true;
+        (void)event_del(tunnel->drain);
+        tunnel->owner->finished(tunnel->user, EX_OK);
+    }
+}
+
+static void end_locals(struct tunnel *tunnel)
+{
+    while (tunnel->carried.first != NULL) {
+        struct link *link = carrier_link(tunnel->carried.first->carrier);
+
+        local_end(tunnel->carried.first, ETCP_CODE_SHUTTING_DOWN, "the agent is shutting down");
+        link_flush(link);
+    }
+}
+
+static void on_drained(evutil_socket_t fd, short what, void *arg)
+{
+    struct tunnel *tunnel = arg;
+
+    (void)fd;
+    (void)what;
+    log_message(LOG_LEVEL_NOTICE, "%zu connections are still forwarded after drain_timeout: reset",
+                tunnel->carried.count);
+    end_locals(tunnel);
+    pool_stop(tunnel->pool, false);
+}
+
+static bool stop(struct mode *mode, bool at_once)
+{
+    struct tunnel *tunnel = tunnel_of(mode);
+    const struct timeval timeout = {.tv_sec = (time_t)(tunnel->drain_timeout_us / 1000000u),
+                                    .tv_usec = (suseconds_t)(tunnel->drain_timeout_us % 1000000u)};
+
+    tunnel->stopping = true;
+    take_ports(tunnel, NULL);
+    while (tunnel->waiting.first != NULL) {
+        log_local(tunnel->waiting.first, LOG_LEVEL_WARNING, "reset", "the agent is stopped");
+        local_free(tunnel->waiting.first);
+    }
+    if (at_once || event_add(tunnel->drain, &timeout) != 0) {
+        end_locals(tunnel);
+    }
+    pool_stop(tunnel->pool, at_once);
+    if (!tunnel->emptied && tunnel->carried.count == 0 && pool_is_empty(tunnel->pool)) {
+        tunnel->emptied = true;
+        (void)event_del(tunnel->drain);
+        return true;
+    }
+    return tunnel->emptied;
+}
+
+static void tunnel_free(struct mode *mode)
+{
+    struct tunnel *tunnel = tunnel_of(mode);
+
+    take_ports(tunnel, NULL);
+    splice_free_orphans(tunnel->loop);
+    pool_free(tunnel->pool);
+    drop_messages(tunnel);
+    if (tunnel->drain != NULL) {
+        event_free(tunnel->drain);
+    }
+    free(tunnel);
+}
+
+static const struct mode_type tunnel_type = {
+    .up = up,
+    .event = on_event,
+    .writable = writable,
+    .down = down,
+    .reload = reload,
+    .view = view,
+    .stop = stop,
+    .free = tunnel_free,
+};
+
+int mode_tunnel_new(struct loop *loop, struct setup *setup, const struct mode_owner *owner, void *user,
+                    struct mode **ret_mode, struct error_text *ret_error)
+{
+    struct tunnel *tunnel = calloc(1, sizeof(*tunnel));
+    const struct config_agent *config = setup->config;
+    struct port *ports = NULL;
+    int result = -ENOMEM;
+
+    if (tunnel == NULL) {
+        return error_set(ret_error, result, "%s", strerror(ENOMEM));
+    }
+    tunnel->mode.type = &tunnel_type;
+    tunnel->loop = loop;
+    tunnel->owner = owner;
+    tunnel->user = user;
+    tunnel->drain_timeout_us = config->drain_timeout_us;
+    tunnel->drain = evtimer_new(loop->base, on_drained, tunnel);
+    if (tunnel->drain != NULL) {
+        result = pool_new(loop, setup, &pool_handler, tunnel, &tunnel->pool);
+    }
+    if (result == 0 && config->sends_messages) {
+        result = mode_message_new(loop, config, &message_owner, tunnel, &tunnel->message);
+    }
+    if (result < 0) {
+        (void)error_set(ret_error, result, "%s", strerror(-result));
+    } else {
+        result = make_ports(tunnel, config, &ports, ret_error);
+    }
+    if (result < 0) {
+        tunnel_free(&tunnel->mode);
+        return result;
+    }
+    take_ports(tunnel, ports);
+    raise_descriptors(config);
+    *ret_mode = &tunnel->mode;
+    return 0;
+}

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+#include "agent/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "agent/client.h"
+#include "agent/setup.h"
+#include "base/log.h"
+#include "net/link.h"
+#include "net/loop.h"
+
+enum {
+    CONNECTING_MAX = 16, /* at a time, so that a server's limits on handshakes are not met */
+    SWEEP_PART = 4,      /* idle carriers are looked for so often in idle_close */
+};
+
+/* After a carrier that could not be made. */
+#define HOLD_US 1000000u
+
+struct carrier {
+    struct pool *pool;
+    struct carrier *next, *previous; /* in one list */
+    struct client *client;           /* NULL: the connector's */
+    struct setup *setup;             /* that the client was made with */
+    struct link *link;               /* NULL: not up */
+    void *user;
+    size_t streams;
+    uint64_t idle_since_us;
+    bool listed_idle; /* which list it is in */
+    bool draining;    /* takes no more streams */
+    bool reserved;    /* the main one: has other work */
+    bool ending;      /* we have said goodbye */
+};
+
+/* Idle carriers, the one that was used last first; and all others. */
+struct pool {
+    struct loop *loop;
+    struct setup *setup;
+    const struct pool_handler *handler;
+    void *user;
+    struct carrier main;
+    struct carrier *idle, *others;
+    size_t idle_count, count, connecting; /* count: all but the main one */
+    size_t waiting;
+    struct event *timer; /* surplus carriers, and the end of the hold */
+    uint64_t hold_until_us;
+    bool stopping;
+};
+
+static const struct config_agent *config_of(const struct pool *pool)
+{
+    return pool->setup->config;
+}
+
+struct link *carrier_link(const struct carrier *carrier)
+{
+    return carrier->link;
+}
+
+void **carrier_user(struct carrier *carrier)
+{
+    return &carrier->user;
+}
+
+/* ---- Lists ----------------------------------------------------------------------------------------------------------- */
+
+static void list_remove(struct carrier *carrier)
+{
+    struct pool *pool = carrier->pool;
+    struct carrier **list = carrier->listed_idle ? &pool->idle : &pool->others;
+
+    if (carrier->previous != NULL) {
+        carrier->previous->next = carrier->next;
+    } else {
+        *list = carrier->next;
+    }
+    if (carrier->next != NULL) {
+        carrier->next->previous = carrier->previous;
+    }
+    carrier->next = carrier->previous = NULL;
+    pool->idle_count -= carrier->listed_idle;
+}
+
+static void list_add(struct carrier *carrier, bool idle)
+{
+    struct pool *pool = carrier->pool;
+    struct carrier **list = idle ? &pool->idle : &pool->others;
+
+    carrier->listed_idle = idle;
+    carrier->next = *list;
+    if (carrier->next != NULL) {
+        carrier->next->previous = carrier;
+    }
+    *list = carrier;
+    pool->idle_count += idle;
+}
+
+/* Moves it to the list where it belongs. */
+static void list_again(struct carrier *carrier)
+{
+    bool idle =
+        carrier->link != NULL && carrier->streams == 0 && !carrier->draining && !carrier->reserved && !carrier->ending;
+
+    if (idle != carrier->listed_idle) {
+        list_remove(carrier);
+        list_add(carrier, idle);
+        carrier->idle_since_us = loop_now_us();
+    }
+}
+
+/* ---- Carriers of its own --------------------------------------------------------------------------------------------- */
+
+static void end_carrier(struct carrier *carrier, const char *reason)
+{
+    if (carrier->client != NULL && !carrier->ending) {
+        carrier->ending = true;
+        list_again(carrier);
+        client_goodbye(carrier->client, ETCP_CODE_OK, reason);
+    }
+}
+
+static void on_up(struct client *client, struct link *link, void *user)
+{
+    struct carrier *carrier = user;
+    struct pool *pool = carrier->pool;
+
+    carrier->link = link;
+    pool->connecting--;
+    list_again(carrier);
+    log_message(LOG_LEVEL_DEBUG, "one more connection to %s: %zu", client_server_text(client), pool->count + 1);
+    pool->handler->ready(pool->user);
+}
+
+static void carrier_event(struct carrier *carrier, const struct etcp_event *event)
+{
+    struct pool *pool = carrier->pool;
+
+    if (event->type == ETCP_EVENT_DRAIN) {
+        pool_drain(carrier);
+        pool->handler->ready(pool->user);
+    } else if (event->type == ETCP_EVENT_OPEN) {
+        etcp_stream_fail(event->stream, ETCP_CODE_NO_SUCH_SERVICE, "this agent serves nothing");
+    } else if (event->stream != NULL && etcp_stream_user(event->stream) != NULL) {
+        pool->handler->event(event, pool->user);
+    }
+}
+
+static void on_event(struct client *client, struct link *link, const struct etcp_event *event, void *user)
+{
+    (void)client;
+    (void)link;
+    carrier_event(user, event);
+}
+
+static void on_writable(struct client *client, struct link *link, void *user)
+{
+    struct carrier *carrier = user;
+
+    (void)client;
+    (void)link;
+    carrier->pool->handler->writable(carrier, carrier->pool->user);
+}
+
+/* Its streams are gone. */
+static void lose(struct carrier *carrier)
+{
+    struct pool *pool = carrier->pool;
+
+    if (carrier->link != NULL) {
+        carrier->link = NULL;
+        pool->handler->lost(carrier, pool->user);
+        carrier->streams = 0;
+    }
+}
+
+static void on_closed(struct client *client, const struct client_end *end, void *user)
+{
+    struct carrier *carrier = user;
+    struct pool *pool = carrier->pool;
+
+    if (!end->was_up && carrier->link == NULL) {
+        pool->connecting--;
+    }
+    if (!carrier->ending && !end->well) {
+        pool->hold_until_us = loop_now_us() + HOLD_US;
+    }
+    log_message(end->well || carrier->streams == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
+                "one connection less to %s: %s; %zu forwarded connections ended with it", client_server_text(client),
+                end->cause, carrier->streams);
+    lose(carrier);
+    list_remove(carrier);
+    pool->count--;
+    setup_free(carrier->setup);
+    free(carrier);
+    if (pool->stopping && pool->count == 0) {
+        pool->handler->emptied(pool->user);
+    } else {
+        pool->handler->ready(pool->user);
+    }
+}
+
+static const struct client_handler client_handler = {
+    .up = on_up,
+    .event = on_event,
+    .writable = on_writable,
+    .closed = on_closed,
+};
+
+static int make_carrier(struct pool *pool)
+{
+    const struct config_agent *config = config_of(pool);
+    const struct client_options options = {
+        .loop = pool->loop,
+        .servers = config->servers,
+        .server_count = config->server_count,
+        .identity = pool->setup->keys.identity,
+        .suite = config->suite,
+        .trust = &pool->setup->trust,
+        .heartbeat_interval_us = config->heartbeat.interval_us,
+        .dead_peer_timeout_us = config->heartbeat.timeout_us,
+        .is_further = true,
+    };
+    struct carrier *carrier = calloc(1, sizeof(*carrier));
+    int result = -ENOMEM;
+
+    if (carrier != NULL) {
+        carrier->pool = pool;
+        result = client_new(&options, &client_handler, carrier, &carrier->client);
+    }
+    if (result < 0) {
+        free(carrier);
+        return result;
+    }
+    carrier->setup = setup_hold(pool->setup);
+    list_add(carrier, false);
+    pool->count++;
+    pool->connecting++;
+    return 0;
+}
+
+/* Whether a carrier more may be made now. */
+static bool may_make(const struct pool *pool)
+{
+    return !pool->stopping && pool->main.link != NULL && !pool->main.draining &&
+           pool->count + 1 < config_of(pool)->max_connections && loop_now_us() >= pool->hold_until_us;
+}
+
+/* Has the timer run while there is something for it to do. */
+static void arm_timer(struct pool *pool)
+{
+    uint64_t after = config_of(pool)->idle_close_us / SWEEP_PART;
+    struct timeval timeout;
+
+    if (event_pending(pool->timer, EV_TIMEOUT, NULL) ||
+        (pool->waiting == 0 && pool->idle_count <= config_of(pool)->spare_connections &&
+         loop_now_us() >= pool->hold_until_us)) {
+        return;
+    }
+    after = after < HOLD_US ? after : HOLD_US;
+    timeout = (struct timeval){.tv_sec = (time_t)(after / 1000000u), .tv_usec = (suseconds_t)(after % 1000000u)};
+    (void)event_add(pool->timer, &timeout); /* without memory the next stream tries again */
+}
+
+void pool_want(struct pool *pool, size_t waiting)
+{
+    const size_t spare = config_of(pool)->spare_connections;
+
+    pool->waiting = waiting;
+    while (may_make(pool) && pool->connecting < CONNECTING_MAX &&
+           pool->connecting + pool->idle_count < waiting + spare) {
+        if (make_carrier(pool) != 0) {
+            pool->hold_until_us = loop_now_us() + HOLD_US;
+        }
+    }
+    arm_timer(pool);
+}
+
+/* ---- Streams --------------------------------------------------------------------------------------------------------- */
+
+static struct carrier *least_loaded(struct pool *pool)
+{
+    struct carrier *best = NULL;
+
+    for (struct carrier *carrier = pool->others; carrier != NULL; carrier = carrier->next) {
+        if (carrier->link != NULL && !carrier->draining && !carrier->ending &&
+            (best == NULL || carrier->streams < best->streams)) {
+            best = carrier;
+        }
+    }
+    return best;
+}
+
+struct carrier *pool_take(struct pool *pool)
+{
+    struct carrier *carrier = pool->idle;
+
+    if (carrier == NULL && !may_make(pool)) {
+        carrier = least_loaded(pool);
+    }
+    if (carrier != NULL) {
+        carrier->streams++;
+        list_again(carrier);
+    }
+    return carrier;
+}
+
+void pool_put(struct pool *pool, struct carrier *carrier)
+{
+    assert(carrier->streams > 0);
+    carrier->streams--;
+    list_again(carrier);
+    if (carrier->streams == 0 && carrier->client != NULL && carrier->link != NULL &&
+        (carrier->draining || pool->stopping)) {
+        end_carrier(carrier, NULL);
+    }
+    pool->handler->ready(pool->user);
+}
+
+void pool_drain(struct carrier *carrier)
+{
+    carrier->draining = true;
+    list_again(carrier);
+}
+
+/* ---- The main one ---------------------------------------------------------------------------------------------------- */
+
+void pool_main_up(struct pool *pool, struct link *link, bool reserved)
+{
+    pool->main.link = link;
+    pool->main.reserved = reserved;
+    pool->main.draining = false;
+    list_again(&pool->main);
+    pool->handler->ready(pool->user);
+}
+
+void pool_main_event(struct pool *pool, const struct etcp_event *event)
+{
+    carrier_event(&pool->main, event);
+}
+
+void pool_main_writable(struct pool *pool)
+{
+    pool->handler->writable(&pool->main, pool->user);
+}
+
+void pool_main_release(struct pool *pool)
+{
+    pool->main.reserved = false;
+    list_again(&pool->main);
+    pool->handler->ready(pool->user);
+}
+
+void pool_main_down(struct pool *pool)
+{
+    lose(&pool->main);
+    list_again(&pool->main);
+}
+
+/* ---- Time ------------------------------------------------------------------------------------------------------------ */
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct pool *pool = arg;
+    const uint64_t now = loop_now_us();
+    size_t surplus = pool->idle_count > config_of(pool)->spare_connections
+                         ? pool->idle_count - config_of(pool)->spare_connections
+                         : 0;
+    struct carrier *carrier = pool->idle, *previous = NULL;
+
+    (void)fd;
+    (void)what;
+    while (carrier != NULL && carrier->next != NULL) {
+        carrier = carrier->next;
+    }
+    for (; carrier != NULL && surplus > 0; carrier = previous) {
+        previous = carrier->previous;
+        if (carrier->client != NULL && now - carrier->idle_since_us >= config_of(pool)->idle_close_us) {
+            end_carrier(carrier, "not needed any more");
+            surplus--;
+        }
+    }
+    pool->handler->ready(pool->user);
+}
+
+/* ---- Begin and end --------------------------------------------------------------------------------------------------- */
+
+int pool_new(struct loop *loop, struct setup *setup, const struct pool_handler *handler, void *user,
+             struct pool **ret_pool)
+{
+    struct pool *pool = calloc(1, sizeof(*pool));
+
+    if (pool == NULL) {
+        return -ENOMEM;
+    }
+    pool->loop = loop;
+    pool->setup = setup_hold(setup);
+    pool->handler = handler;
+    pool->user = user;
+    pool->main.pool = pool;
+    list_add(&pool->main, false);
+    pool->timer = evtimer_new(loop->base, on_timer, pool);
+    if (pool->timer == NULL) {
+        pool_free(pool);
+        return -ENOMEM;
+    }
+    *ret_pool = pool;
+    return 0;
+}
+
+void pool_free(struct pool *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    assert(pool->count == 0);
+    if (pool->timer != NULL) {
+        event_free(pool->timer);
+    }
+    setup_free(pool->setup);
+    free(pool);
+}
+
+static void end_if_not_allowed(struct carrier *list, const struct setup *setup)
+{
+    for (struct carrier *next = NULL, *carrier = list; carrier != NULL; carrier = next) {
+        next = carrier->next;
+        if (carrier->client == NULL) {
+            continue;
+        }
+        if (carrier->link == NULL ||
+            !setup_allows(setup, carrier->setup, client_server(carrier->client),
+                          etcp_conn_peer_key(link_conn(carrier->link)), etcp_conn_suite(link_conn(carrier->link)))) {
+            end_carrier(carrier, "the configuration has changed");
+        }
+    }
+}
+
+void pool_reload(struct pool *pool, struct setup *setup)
+{
+    end_if_not_allowed(pool->idle, setup);
+    end_if_not_allowed(pool->others, setup);
+    (void)setup_hold(setup);
+    setup_free(pool->setup);
+    pool->setup = setup;
+    pool->hold_until_us = 0;
+    pool->handler->ready(pool->user);
+}
+
+static void stop_list(struct carrier *list, bool at_once)
+{
+    for (struct carrier *next = NULL, *carrier = list; carrier != NULL; carrier = next) {
+        next = carrier->next;
+        if (carrier->client == NULL) {
+            continue;
+        }
+        if (at_once) {
+            carrier->ending = true;
+            client_abort(carrier->client, "the agent was stopped");
+        } else if (carrier->streams == 0) {
+            end_carrier(carrier, "the agent was stopped");
+        }
+    }
+}
+
+void pool_stop(struct pool *pool, bool at_once)
+{
+    pool->stopping = true;
+    stop_list(pool->idle, at_once);
+    stop_list(pool->others, at_once);
+}
+
+bool pool_is_empty(const struct pool *pool)
+{
+    return pool->count == 0;
+}
+
+void pool_count(const struct pool *pool, size_t *ret_up, size_t *ret_idle)
+{
+    *ret_up = pool->count - pool->connecting + (pool->main.link != NULL);
+    *ret_idle = pool->idle_count;
+}

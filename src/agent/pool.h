@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The connections that carry streams, and which of them takes the next one: an idle one if there is one, else a new one; above
+ * the limit they are shared. A few spare ones are kept ready, surplus ones closed after a while.
+ *
+ * The first connection is the connector's, which also knows when to try again: only while that one is up does the pool make
+ * others, which go the same way as they came. */
+#ifndef AGENT_POOL_H
+#define AGENT_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <etcp/etcp.h>
+
+struct carrier;
+struct link;
+struct loop;
+struct pool;
+struct setup;
+
+struct pool_handler {
+    /* A carrier may have become free, or a new one possible: waiting streams may ask again. */
+    void (*ready)(void *user);
+    /* Of a stream, whose user pointer is not NULL. */
+    void (*event)(const struct etcp_event *event, void *user);
+    void (*writable)(struct carrier *carrier, void *user);
+    /* The carrier is gone, its streams have ended. */
+    void (*lost)(struct carrier *carrier, void *user);
+    /* The pool has been stopped, and none of its own carriers is left. */
+    void (*emptied)(void *user);
+};
+
+/* Holds `setup`; borrows the rest. Returns 0 or -ENOMEM. */
+int pool_new(struct loop *loop, struct setup *setup, const struct pool_handler *handler, void *user,
+             struct pool **ret_pool);
+
+/* Its own carriers must be gone. NULL is fine. */
+void pool_free(struct pool *pool);
+
+/* The connector's connection. `reserved`: it has other work, and is not idle. */
+void pool_main_up(struct pool *pool, struct link *link, bool reserved);
+void pool_main_event(struct pool *pool, const struct etcp_event *event);
+void pool_main_writable(struct pool *pool);
+void pool_main_release(struct pool *pool); /* the other work is done */
+void pool_main_down(struct pool *pool);
+
+/* The carrier for the next stream; it counts from now on until pool_put(). NULL: not now, `ready` follows when it is worth
+ * asking again. */
+struct carrier *pool_take(struct pool *pool);
+void pool_put(struct pool *pool, struct carrier *carrier);
+
+/* A stream can't be opened on it any more. */
+void pool_drain(struct carrier *carrier);
+
+struct link *carrier_link(const struct carrier *carrier);
+
+/* A place for a pointer of the owner's; NULL at first. */
+void **carrier_user(struct carrier *carrier);
+
+/* So many streams wait: carriers are made for them, and to spare. */
+void pool_want(struct pool *pool, size_t waiting);
+
+/* Works by another setup; ends carriers that it does not allow. */
+void pool_reload(struct pool *pool, struct setup *setup);
+
+/* Makes no more; ends its own carriers, at once or when they have no stream. `emptied` is called from the loop when the last has
+ * gone; if there is none, it is not. */
+void pool_stop(struct pool *pool, bool at_once);
+bool pool_is_empty(const struct pool *pool);
+
+/* Carriers that are up, and of them the idle ones; the main one included. */
+void pool_count(const struct pool *pool, size_t *ret_up, size_t *ret_idle);
+
+#endif
