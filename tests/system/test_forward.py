@@ -1,0 +1,682 @@
+# SPDX-License-Identifier: MIT
+"""Local connections carried to a backend: from a port of the agent's to one behind the server."""
+
+import contextlib
+import errno
+import os
+import re
+import resource
+import signal
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+import etcp_peer as peer
+from harness import EX_UNAVAILABLE, TIMEOUT, eventually, free_port, sanitized
+from traffic import Traffic
+
+RESET = struct.pack("ii", 1, 0)
+
+
+def reset(sock):
+    """Closes with a RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    sock.close()
+
+
+def read_to_end(sock):
+    data = bytearray()
+    while piece := sock.recv(1 << 18):
+        data += piece
+    return bytes(data)
+
+
+def is_reset(sock):
+    """Whether reading ends with a RST, whatever comes before."""
+    try:
+        while sock.recv(1 << 18):
+            pass
+    except ConnectionResetError:
+        return True
+    return False
+
+
+def connects_to_reset(tunnel):
+    """Whether a new connection is reset, which may happen as early as in connect()."""
+    try:
+        client = tunnel.connect()
+        client.sendall(b"x")
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return is_reset(client)
+
+
+class Tunnel:
+    """A backend, a server with the service "test" that leads to it, and an agent with a port for that service."""
+
+    def __init__(
+        self,
+        etcp,
+        to=None,
+        listen="127.0.0.1:0",
+        service="",
+        forward="",
+        allow='{"agent"}',
+        start=True,
+        server=None,
+        agent=None,
+        limits="",
+    ):
+        self.etcp = etcp
+        self.listener = None
+        if to is None:
+            self.listener = etcp.keep(socket.create_server(("127.0.0.1", 0), backlog=1024))
+            to = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.service = 'service "test" { type = "forward" to = "%s" allow = %s %s }\n' % (to, allow, service)
+        self.forward = 'forward "test" { listen = "%s" service = "test" %s }\n' % (listen, forward)
+        self.server_options = {"limits": limits, **(server or {})}
+        self.agent_options = agent or {}
+        self.server = self.agent = None
+        if start:
+            self.start_server()
+            self.start_agent(self.server.port)
+
+    def start_server(self, **top):
+        self.server = self.etcp.server(rest=self.service, **{**self.server_options, **top})
+
+    def start_agent(self, server_port, wait=True):
+        self.agent = self.etcp.agent(
+            text=self.etcp.agent_text(
+                server_port, rest=self.forward, **{"message": None, "delay": "50ms", **self.agent_options}
+            )
+        )
+        self.agent.log.wait(r"listening on .*: forward test")
+        match = re.search(r"listening on 127\.0\.0\.1:(\d+): forward test", self.agent.log.text)
+        if match:
+            self.address = ("127.0.0.1", int(match.group(1)))
+        if wait:
+            self.agent.log.wait(r"connected to ")
+
+    def connect(self, address=None):
+        sock = self.etcp.keep(socket.create_connection(address or self.address, TIMEOUT))
+        sock.settimeout(TIMEOUT)
+        return sock
+
+    def accept(self):
+        self.listener.settimeout(TIMEOUT)
+        sock, _ = self.listener.accept()
+        sock.settimeout(TIMEOUT)
+        return self.etcp.keep(sock)
+
+    def pair(self):
+        """(the client's socket, the backend's) of one connection."""
+        client = self.connect()
+        return client, self.accept()
+
+
+def exchange(one, other):
+    one.sendall(b"question")
+    assert other.recv(100) == b"question"
+    other.sendall(b"answer")
+    assert one.recv(100) == b"answer"
+
+
+# ---- Ends
+
+
+def receive(sock, length):
+    data = bytearray()
+    while len(data) < length:
+        piece = sock.recv(length - len(data))
+        assert piece, "%d of %d bytes" % (len(data), length)
+        data += piece
+    return bytes(data)
+
+
+def allow_descriptors(count):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
+
+
+def test_half_close_of_the_client(etcp):
+    client, backend = Tunnel(etcp).pair()
+    client.sendall(b"request")
+    client.shutdown(socket.SHUT_WR)
+    assert read_to_end(backend) == b"request"
+    for _ in range(10):
+        backend.sendall(b"x" * 100000)
+        assert receive(client, 100000)
+    backend.close()
+    assert client.recv(1) == b""
+
+
+def test_half_close_of_the_backend(etcp):
+    client, backend = Tunnel(etcp).pair()
+    backend.sendall(b"greeting")
+    backend.shutdown(socket.SHUT_WR)
+    assert read_to_end(client) == b"greeting"
+    for _ in range(10):
+        client.sendall(b"x" * 100000)
+        assert receive(backend, 100000)
+    client.close()
+    assert backend.recv(1) == b""
+
+
+def test_close_right_after_sending_loses_nothing(etcp):
+    tunnel = Tunnel(etcp)
+    data = os.urandom(3_000_000)
+    for sender, receiver in (tunnel.pair(), tunnel.pair()[::-1]):
+        thread = threading.Thread(target=lambda: (sender.sendall(data), sender.close()))
+        thread.start()
+        assert read_to_end(receiver) == data
+        receiver.close()
+        thread.join(TIMEOUT)
+
+
+def test_reset_of_the_client(etcp):
+    client, backend = Tunnel(etcp).pair()
+    exchange(client, backend)
+    reset(client)
+    assert is_reset(backend)
+
+
+def test_reset_of_the_backend(etcp):
+    client, backend = Tunnel(etcp).pair()
+    exchange(client, backend)
+    reset(backend)
+    assert is_reset(client)
+
+
+def test_reset_after_a_half_close(etcp):
+    tunnel = Tunnel(etcp)
+    for first, second in (tunnel.pair(), tunnel.pair()[::-1]):
+        exchange(first, second)
+        first.shutdown(socket.SHUT_WR)
+        assert second.recv(1) == b""
+        reset(first)
+        eventually(lambda: socket_error(second) in (errno.ECONNRESET, errno.EPIPE), "the reset is passed on")
+
+
+def socket_error(sock):
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def fill(sock):
+    """Writes until nothing more is taken for a while; returns how much."""
+    sock.setblocking(False)
+    total, stalled = 0, 0
+    while stalled < 20:
+        try:
+            total += sock.send(b"x" * 65536)
+            stalled = 0
+        except BlockingIOError:
+            stalled += 1
+            time.sleep(0.01)
+    sock.settimeout(TIMEOUT)
+    return total
+
+
+def test_reset_while_the_other_side_does_not_read(etcp):
+    tunnel = Tunnel(etcp)
+    for sender, stalled in (tunnel.pair(), tunnel.pair()[::-1]):
+        fill(sender)
+        reset(sender)
+        assert is_reset(stalled)
+
+
+def test_reset_by_unread_data(etcp):
+    """A close with data that nobody has read is a reset in TCP; so it is through the tunnel."""
+    tunnel = Tunnel(etcp)
+    for closer, other in (tunnel.pair(), tunnel.pair()[::-1]):
+        exchange(closer, other)
+        other.sendall(b"never read")
+        eventually(lambda: closer.recv(100, socket.MSG_PEEK) == b"never read", "arrived")
+        closer.close()
+        assert is_reset(other)
+
+
+def test_writing_to_a_client_that_has_gone_is_a_reset(etcp):
+    tunnel = Tunnel(etcp)
+    client, backend = tunnel.pair()
+    client.sendall(b"bye")
+    client.close()
+    assert read_to_end(backend) == b"bye"
+
+    def write():
+        try:
+            backend.sendall(b"x" * 1000)
+        except (ConnectionResetError, BrokenPipeError):
+            return True
+        return False
+
+    eventually(write, "the reset is passed on")
+
+
+def test_nothing_is_left_behind(etcp):
+    tunnel = Tunnel(etcp, agent={"spare_connections": 0, "max_connections": 1})
+    exchange(*tunnel.pair())
+    before = tunnel.server.descriptors(), tunnel.agent.descriptors()
+    for way in range(12):
+        pair = tunnel.pair()
+        exchange(*pair)
+        first, second = pair if way % 2 else pair[::-1]
+        if way < 4:
+            first.shutdown(socket.SHUT_WR)
+        elif way < 8:
+            reset(first)
+        first.close()
+        second.close()
+    eventually(
+        lambda: tunnel.server.descriptors() <= before[0] and tunnel.agent.descriptors() <= before[1],
+        "all descriptors closed",
+    )
+
+
+# ---- Reaching the backend
+
+
+def refused(etcp, tunnel, pattern):
+    """A local connection is reset, and the agent's log says why, once."""
+    assert connects_to_reset(tunnel)
+    return tunnel.agent.log.wait("forward test: connection of .* to service test refused by the server: .*" + pattern)
+
+
+def test_backend_down(etcp):
+    port = free_port()
+    tunnel = Tunnel(etcp, to="127.0.0.1:%d" % port)
+    refused(etcp, tunnel, r"connect-failed \(the backend: Connection refused\)")
+    tunnel.server.log.wait(r"backend failed: service=test to=127.0.0.1:%d .*Connection refused" % port)
+    with socket.create_server(("127.0.0.1", port)) as tunnel.listener:
+        exchange(*tunnel.pair())
+
+
+def test_backend_is_a_name(etcp):
+    tunnel = Tunnel(etcp, start=False)
+    tunnel.service = tunnel.service.replace("127.0.0.1:", "localhost:")
+    tunnel.start_server()
+    tunnel.start_agent(tunnel.server.port)
+    for client, backend in [tunnel.pair() for _ in range(20)]:
+        exchange(client, backend)
+
+
+def test_backend_with_a_name_that_is_not_there(etcp):
+    tunnel = Tunnel(etcp, to="no-such-host.invalid:80")
+    refused(etcp, tunnel, r"connect-failed")
+    tunnel.server.log.wait(r"backend failed: service=test to=no-such-host.invalid:80")
+
+
+def test_backend_that_does_not_answer(etcp):
+    """A full backlog: the kernel drops what comes, and connecting hangs."""
+    with socket.socket() as full, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        tunnel = Tunnel(etcp, to="127.0.0.1:%d" % full.getsockname()[1], service='connect_timeout = "200ms"')
+        refused(etcp, tunnel, r"timeout \(the backend: Connection timed out\)")
+
+
+def test_unauthorised_agents_reach_nothing(etcp):
+    tunnel = Tunnel(etcp, allow='{"somebody-else"}')
+    refused(etcp, tunnel, "unauthorized")
+    tunnel.listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        tunnel.listener.accept()
+
+
+def test_a_service_that_is_not_there(etcp):
+    tunnel = Tunnel(etcp, start=False)
+    tunnel.service = ""
+    tunnel.start_server()
+    tunnel.start_agent(tunnel.server.port)
+    refused(etcp, tunnel, "no-such-service")
+
+
+def test_an_agent_that_is_no_longer_allowed_is_cut(etcp):
+    tunnel = Tunnel(etcp, allow='{"agent"}')
+    client, backend = tunnel.pair()
+    exchange(client, backend)
+    text = tunnel.server.config.read_text().replace('{"agent"}', '{"nobody"}')
+    tunnel.server.config.write_text(text)
+    tunnel.server.signal(signal.SIGHUP)
+    assert is_reset(client)
+    assert is_reset(backend)
+
+
+def test_unix_backend_and_unix_listener(etcp):
+    backend_path, local_path = etcp.path / "backend.sock", etcp.path / "local.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(backend_path))
+        listener.listen(10)
+        tunnel = Tunnel(etcp, to="unix:%s" % backend_path, listen="unix:%s" % local_path)
+        tunnel.listener = listener
+        for _ in range(3):
+            client = etcp.keep(socket.socket(socket.AF_UNIX))
+            client.settimeout(TIMEOUT)
+            client.connect(str(local_path))
+            backend = tunnel.accept()
+            exchange(client, backend)
+            client.shutdown(socket.SHUT_WR)
+            assert backend.recv(1) == b""
+            backend.sendall(b"x" * 500000)
+            backend.close()
+            assert len(read_to_end(client)) == 500000
+
+
+def test_ipv6_listener(etcp):
+    if not socket.has_ipv6 or not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip("machine: no IPv6")
+    tunnel = Tunnel(etcp, listen="[::1]:0")
+    port = int(tunnel.agent.log.wait(r"listening on \[::1\]:(\d+): forward test").group(1))
+    client = tunnel.connect(("::1", port))
+    exchange(client, tunnel.accept())
+
+
+# ---- The PROXY protocol
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def read_v2(sock):
+    head = receive(sock, 16)
+    assert head[:12] == SIGNATURE and head[12] == 0x21
+    body = receive(sock, struct.unpack(">H", head[14:])[0])
+    size = {0x11: 12, 0x21: 36, 0x00: 0}[head[13]]
+    tlvs, rest = {}, body[size:]
+    while rest:
+        kind, length = struct.unpack(">BH", rest[:3])
+        tlvs[kind] = rest[3 : 3 + length]
+        rest = rest[3 + length :]
+    return head[13], body[:size], tlvs
+
+
+def test_proxy_v1(etcp):
+    tunnel = Tunnel(etcp, service='proxy_protocol = "v1"')
+    client, backend = tunnel.pair()
+    expected = "PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\n" % (
+        client.getsockname()[1],
+        tunnel.listener.getsockname()[1],
+    )
+    assert receive(backend, len(expected)) == expected.encode()
+    exchange(client, backend)
+
+
+def test_proxy_v2(etcp):
+    tunnel = Tunnel(etcp, service='proxy_protocol = "v2"')
+    ids = set()
+    for _ in range(3):
+        client, backend = tunnel.pair()
+        client.sendall(b"early")
+        family, line, tlvs = read_v2(backend)
+        assert family == 0x11
+        loopback = socket.inet_aton("127.0.0.1")
+        assert line == loopback + loopback + struct.pack(
+            ">HH", client.getsockname()[1], tunnel.listener.getsockname()[1]
+        )
+        assert tlvs[0xE0] == b"agent"
+        assert tlvs[0xE1].decode() == peer.key_text("pub", etcp.agent_public)
+        assert set(tlvs) == {0x05, 0xE0, 0xE1}
+        ids.add(tlvs[0x05])
+        assert backend.recv(100) == b"early"
+        exchange(client, backend)
+    assert len(ids) == 3
+
+
+def test_proxy_of_a_client_without_address(etcp):
+    path = etcp.path / "local.sock"
+    for version, expected in (("v1", b"PROXY UNKNOWN\r\n"), ("v2", SIGNATURE + b"\x21\x00")):
+        tunnel = Tunnel(etcp, listen="unix:%s" % path, service='proxy_protocol = "%s"' % version)
+        client = etcp.keep(socket.socket(socket.AF_UNIX))
+        client.connect(str(path))
+        backend = tunnel.accept()
+        assert receive(backend, len(expected)) == expected
+        tunnel.agent.stop()
+        tunnel.server.stop()
+
+
+# ---- Connections to the server
+
+
+def test_connections_are_reused(etcp):
+    tunnel = Tunnel(etcp, agent={"spare_connections": 1})
+    for _ in range(20):
+        client, backend = tunnel.pair()
+        exchange(client, backend)
+        client.close()
+        assert backend.recv(1) == b""
+        backend.close()
+    assert len(tunnel.server.log.lines(" connected: peer")) <= 4
+
+
+def test_each_stream_has_a_connection_of_its_own(etcp):
+    tunnel = Tunnel(etcp, agent={"spare_connections": 0})
+    pairs = [tunnel.pair() for _ in range(5)]
+    for client, backend in pairs:
+        exchange(client, backend)
+    tunnel.server.log.wait(" connected: peer", 5)
+
+
+def test_spare_connections_are_ready(etcp):
+    tunnel = Tunnel(etcp, agent={"spare_connections": 3})
+    tunnel.server.log.wait(" connected: peer", 3)
+    exchange(*tunnel.pair())
+    tunnel.server.log.wait(" connected: peer", 4)
+
+
+def test_shared_above_the_limit(etcp):
+    tunnel = Tunnel(etcp, agent={"max_connections": 3})
+    pairs = [tunnel.pair() for _ in range(30)]
+    for client, backend in pairs:
+        exchange(client, backend)
+    tunnel.server.log.wait(" connected: peer", 3)
+    assert len(tunnel.server.log.lines(" connected: peer")) == 3
+
+
+def test_shared_when_the_server_takes_no_more(etcp):
+    tunnel = Tunnel(etcp, limits="max_connections_per_address = 2")
+    pairs = [tunnel.pair() for _ in range(10)]
+    for client, backend in pairs:
+        exchange(client, backend)
+
+
+def test_surplus_connections_are_closed(etcp):
+    tunnel = Tunnel(etcp, agent={"spare_connections": 1, "idle_close": '"200ms"'})
+    for client, backend in [tunnel.pair() for _ in range(6)]:
+        exchange(client, backend)
+        client.close()
+        backend.close()
+    tunnel.server.log.wait("disconnected: .*not needed any more", 5)
+    exchange(*tunnel.pair())
+
+
+def test_server_that_comes_later(etcp):
+    tunnel = Tunnel(etcp, start=False)
+    port = free_port()
+    tunnel.start_agent(port, wait=False)
+    client = tunnel.connect()
+    client.sendall(b"waiting")
+    tunnel.agent.log.wait("cannot connect")
+    tunnel.start_server(bind='{"127.0.0.1:%d"}' % port)
+    backend = tunnel.accept()
+    assert backend.recv(100) == b"waiting"
+    exchange(client, backend)
+
+
+def test_server_that_does_not_come(etcp):
+    tunnel = Tunnel(etcp, start=False, forward='wait = "300ms"')
+    tunnel.start_agent(free_port(), wait=False)
+    assert connects_to_reset(tunnel)
+    line = tunnel.agent.log.wait("forward test: connection of .* to service test reset: no connection .*").group(0)
+    assert "0.30 s" in line and "Connection refused" in line
+
+
+def test_server_restart(etcp):
+    tunnel = Tunnel(etcp)
+    client, backend = tunnel.pair()
+    exchange(client, backend)
+    tunnel.server.kill()
+    assert is_reset(client)
+    tunnel.start_server(bind='{"127.0.0.1:%d"}' % tunnel.server.port)
+    exchange(*tunnel.pair())
+
+
+def test_server_drains(etcp):
+    tunnel = Tunnel(etcp)
+    client, backend = tunnel.pair()
+    exchange(client, backend)
+    tunnel.server.signal(signal.SIGTERM)
+    client.sendall(b"still")
+    assert backend.recv(100) == b"still"
+    client.close()
+    assert backend.recv(1) == b""
+    backend.close()
+    assert tunnel.server.wait() == 0
+
+
+def test_agent_drains(etcp):
+    tunnel = Tunnel(etcp)
+    client, backend = tunnel.pair()
+    exchange(client, backend)
+    tunnel.agent.signal(signal.SIGTERM)
+
+    tunnel.agent.log.wait("not needed|the agent was stopped|ended here")
+    with pytest.raises(ConnectionRefusedError):
+        tunnel.connect()
+    exchange(client, backend)
+    client.close()
+    assert backend.recv(1) == b""
+    backend.close()
+    assert tunnel.agent.wait() == 0
+
+
+def test_agent_ends_at_once_when_told_twice(etcp):
+    tunnel = Tunnel(etcp)
+    client, backend = tunnel.pair()
+    exchange(client, backend)
+    tunnel.agent.signal(signal.SIGTERM)
+    tunnel.agent.log.wait("stopping")
+    tunnel.agent.signal(signal.SIGTERM)
+    assert is_reset(client)
+    assert tunnel.agent.wait() == 0
+
+
+def test_drain_timeout(etcp):
+    tunnel = Tunnel(etcp, agent={"drain_timeout": '"200ms"'})
+    client, backend = tunnel.pair()
+    exchange(client, backend)
+    tunnel.agent.signal(signal.SIGTERM)
+    assert is_reset(client)
+    assert is_reset(backend)
+    assert tunnel.agent.wait() == 0
+
+
+def test_limit_of_local_connections(etcp):
+    tunnel = Tunnel(etcp, forward="max_connections = 2")
+    pairs = [tunnel.pair(), tunnel.pair()]
+    assert connects_to_reset(tunnel)
+    tunnel.agent.log.wait("forward test: .* reset: forward.max_connections are open")
+    pairs[0][0].close()
+    pairs[0][1].close()
+    exchange(*pairs[1])
+
+
+def test_messages_beside_a_forward(etcp):
+    tunnel = Tunnel(etcp, agent={"message": 'count = 3 interval = "10ms"'})
+    exchange(*tunnel.pair())
+    tunnel.agent.log.wait("all messages have been echoed")
+    exchange(*tunnel.pair())
+    assert tunnel.agent.running
+
+
+def test_reload_of_forwards(etcp):
+    tunnel = Tunnel(etcp)
+    client, backend = tunnel.pair()
+    exchange(client, backend)
+    config = etcp.path / "agent.conf"
+    text = config.read_text()
+    config.write_text(text.replace(tunnel.forward, tunnel.forward.replace('forward "test"', 'forward "other"')))
+    tunnel.agent.signal(signal.SIGHUP)
+    port = int(tunnel.agent.log.wait(r"listening on 127\.0\.0\.1:(\d+): forward other").group(1))
+    tunnel.agent.log.wait("configuration reloaded")
+    exchange(client, backend)
+    with pytest.raises(ConnectionRefusedError):
+        tunnel.connect()
+    exchange(tunnel.connect(("127.0.0.1", port)), tunnel.accept())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config.write_text(text + 'forward "more" { listen = "127.0.0.1:%d" service = "test" }\n' % taken.getsockname()[1])
+        tunnel.agent.signal(signal.SIGHUP)
+        tunnel.agent.log.wait("reload failed, everything stays as it was: .*in use")
+    exchange(tunnel.connect(("127.0.0.1", port)), tunnel.accept())
+
+
+def test_listen_address_in_use(etcp):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        agent = etcp.agent(
+            1, message=None, rest='forward "x" { listen = "127.0.0.1:%d" service = "x" }' % taken.getsockname()[1]
+        )
+        assert agent.wait() == EX_UNAVAILABLE
+        assert "in use" in agent.log.text
+
+
+# ---- Load
+
+
+def test_slow_reader_costs_a_window(etcp):
+    """A side that does not read holds up its own stream, and memory stays within its window."""
+    tunnel = Tunnel(etcp, agent={"max_connections": 1})
+    before = tunnel.server.resident_bytes(), tunnel.agent.resident_bytes()
+    pairs = [tunnel.pair() for _ in range(8)]
+    for client, backend in pairs[:4]:
+        fill(client)
+    for client, backend in pairs[4:]:
+        fill(backend)
+    exchange(*tunnel.pair())
+    if not sanitized():
+        after = tunnel.server.resident_bytes(), tunnel.agent.resident_bytes()
+        for old, new in zip(before, after):
+            assert new - old < 8 * 2 * 262144 + 4_000_000
+    for client, backend in pairs:
+        client.close()
+        backend.close()
+    exchange(*tunnel.pair())
+
+
+def test_a_thousand_connections(etcp):
+    tunnel = Tunnel(etcp)
+    allow_descriptors(4096)
+    before = tunnel.server.descriptors(), tunnel.agent.descriptors()
+    Traffic(tunnel.address, tunnel.listener, 1000, seed=1).run(100)
+    connections = len(tunnel.server.log.lines(" connected: peer"))
+    assert connections <= 64
+    eventually(
+        lambda: tunnel.server.descriptors() <= before[0] + connections
+        and tunnel.agent.descriptors() <= before[1] + connections,
+        "all descriptors closed",
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_thousand_unruly_connections(etcp, seed):
+    tunnel = Tunnel(etcp, agent={"max_connections": (1, 8, 64)[seed], "log_level": '"info"'}, limits="max_streams = 2000")
+    allow_descriptors(4096)
+    before = tunnel.server.descriptors(), tunnel.agent.descriptors()
+    reset_ones = Traffic(tunnel.address, tunnel.listener, 1000, seed=seed, size=100000, unruly=0.4).run(100)
+    assert reset_ones > 50
+    eventually(
+        lambda: tunnel.server.descriptors() <= before[0] + 64 and tunnel.agent.descriptors() <= before[1] + 64,
+        "all descriptors closed",
+    )
+    exchange(*tunnel.pair())
+
+
+@pytest.mark.parametrize("connections", (1, 64))
+def test_far_more_than_windows_both_ways(etcp, connections):
+    """Streams of megabytes, some of which stall or reset: every limit is met, and the others go on."""
+    tunnel = Tunnel(etcp, agent={"max_connections": connections, "log_level": '"info"'}, server={"log_level": '"info"'})
+    Traffic(tunnel.address, tunnel.listener, 40, seed=connections, size=3_000_000, unruly=0.5).run(100)
+    exchange(*tunnel.pair())
