@@ -222,6 +222,7 @@ static int make_carrier(struct pool *pool)
         .identity = pool->setup->keys.identity,
         .suite = config->suite,
         .trust = &pool->setup->trust,
+        .handshake_timeout_us = config->connect_timeout_us,
         .heartbeat_interval_us = config->heartbeat.interval_us,
         .dead_peer_timeout_us = config->heartbeat.timeout_us,
         .is_further = true,
