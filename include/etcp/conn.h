@@ -52,6 +52,7 @@ enum {
     ETCP_TAG = 16,                /* bytes behind the data: the AEAD's tag */
     ETCP_DRAIN_MIN = 512,         /* the smallest output buffer that always makes progress */
     ETCP_WINDOW = 262144,         /* bytes a stream may send before its first credit (section 4, Flow control) */
+    ETCP_WINDOW_MAX = 16777216,   /* the largest window that etcp_stream_set_window() gives */
     ETCP_CONTROL_MAX = 65536,     /* bytes of waiting control frames above which nothing more is read */
     ETCP_SERVICE_MAX = 64,        /* characters of a service name */
     ETCP_REASON_MAX = 255,        /* bytes of a reason */
@@ -257,6 +258,11 @@ ETCP_API ETCP_MUST_USE int etcp_stream_seal(struct etcp_stream *stream, uint8_t 
 /* Tells that the stream's consumer has taken `len` more bytes of its data; the peer gets credit for them in time.
  * More than was received is cut to what was received. */
 ETCP_API void etcp_stream_consume(struct etcp_stream *stream, size_t len);
+
+/* How far the peer may be ahead of the consumer from now on: ETCP_WINDOW at first; `window` is cut to what lies between that and
+ * ETCP_WINDOW_MAX. A larger one is for paths that hold more than ETCP_WINDOW, and costs as much memory when the consumer stalls.
+ * The peer is told when data is consumed; what it was allowed before stays allowed. */
+ETCP_API void etcp_stream_set_window(struct etcp_stream *stream, size_t window);
 
 /* Sends no more data (half-close); what the peer sends still arrives. No effect if closed already or ended. */
 ETCP_API void etcp_stream_close(struct etcp_stream *stream);

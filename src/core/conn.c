@@ -843,6 +843,12 @@ void etcp_stream_consume(struct etcp_stream *stream, size_t len)
                                                  .limit = stream->receive_limit});
 }
 
+void etcp_stream_set_window(struct etcp_stream *stream, size_t window)
+{
+    window = window < ETCP_WINDOW ? ETCP_WINDOW : window;
+    stream->window = window < ETCP_WINDOW_MAX ? (uint32_t)window : ETCP_WINDOW_MAX;
+}
+
 void etcp_stream_close(struct etcp_stream *stream)
 {
     if (stream->ended || stream->local_closed)

@@ -87,6 +87,7 @@ struct etcp_stream *stream_new(struct stream_table *table, struct etcp_conn *con
         .by_peer = by_peer,
         .send_limit = ETCP_WINDOW,
         .receive_limit = ETCP_WINDOW,
+        .window = ETCP_WINDOW,
     };
     *bucket = stream;
     table->count++;
@@ -188,8 +189,9 @@ bool stream_consume(struct etcp_stream *stream, size_t len)
     stream->consumed += len < left ? len : left;
     if (stream->ended || stream->peer_closed)
         return false;
-    uint64_t limit = stream->consumed + ETCP_WINDOW;
-    if (limit - stream->receive_limit < ETCP_WINDOW / 2)
+    uint64_t limit = stream->consumed + stream->window;
+    if (limit < stream->receive_limit +
+                    stream->window / 2) /* after a larger window it may be below: the limit never goes down */
         return false;
     stream->receive_limit = limit;
     return true;

@@ -19,6 +19,7 @@ struct etcp_stream {
     bool by_peer;
     bool local_closed; /* we send no more data */
     bool peer_closed;  /* the peer sends no more data */
+    uint32_t window;   /* how far the peer may be ahead of the consumer */
     bool ended;        /* both have closed, or either has sent Stream Error */
     /* absolute offsets; sending direction */
     uint64_t sent;

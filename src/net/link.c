@@ -43,6 +43,9 @@ enum {
     RECORDS_MAX = LOOP_BUFFER_BYTES / RECORD_BYTES + 1,
 };
 
+/* How old a measured round trip may be. */
+#define MEASURE_US 1000000u
+
 /* Copying a record of this size costs less than the system call that would be needed instead. */
 enum { COPY_MAX = 32 * 1024 };
 
@@ -79,10 +82,13 @@ struct link {
     struct bytes *backlog; /* sealed, not taken by the socket; at most one batch */
     struct bytes *rest;    /* read, not taken by the connection; at most one read */
     size_t discarded;
+    uint64_t round_trip_us; /* 0: not known */
+    uint64_t measured_us;   /* when it was asked for last */
     struct link_end end;
 };
 
 static void on_io(evutil_socket_t fd, short what, void *arg);
+static void settle_outside(struct link *link);
 static void on_later(evutil_socket_t fd, short what, void *arg);
 
 struct etcp_conn *link_conn(struct link *link)
@@ -119,6 +125,17 @@ uint64_t link_kernel_round_trip_us(const struct link *link)
     socklen_t len = sizeof(info);
 
     return getsockopt(link->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_rtt : 0;
+}
+
+uint64_t link_round_trip_us(struct link *link)
+{
+    const uint64_t now = loop_now_us();
+
+    if (now - link->measured_us >= MEASURE_US && etcp_conn_ping(link->conn, now) == 0) {
+        link->measured_us = now;
+        settle_outside(link);
+    }
+    return link->round_trip_us;
 }
 
 /* ---- State and timers ------------------------------------------------------------------------------------------------ */
@@ -489,6 +506,9 @@ static bool hand_out(struct link *link)
             set_end(link, 0, false, true, NULL);
         } else if (event.type == ETCP_EVENT_REFUSED) {
             set_end(link, ETCP_EREFUSED, false, true, NULL);
+        }
+        if (event.type == ETCP_EVENT_PONG) {
+            link->round_trip_us = event.round_trip_us;
         }
         any = true;
         link->handler->event(link, &event, link->user);

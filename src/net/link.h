@@ -79,6 +79,10 @@ uint64_t link_kernel_round_trip_us(const struct link *link);
  * A host that does not answer is lost after about two minutes (ETIMEDOUT). Without effect on a Unix socket. */
 void link_keep_alive(struct link *link);
 
+/* The round trip to the peer as a heartbeat measured it last, not just to what stands in between; 0 until then. When that is a
+ * second ago, it is measured again. */
+uint64_t link_round_trip_us(struct link *link);
+
 /* Whether the socket has taken everything so far: false while output waits inside the link. */
 bool link_has_room(const struct link *link);
 

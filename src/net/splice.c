@@ -30,6 +30,12 @@
 #include "net/loop.h"
 #include "net/ring.h"
 
+/* A window grows with the path up to this, while the socket keeps up. */
+enum { WINDOW_MAX = 4 * 1024 * 1024 };
+
+/* Over a shorter round trip the first window is enough for gigabits. */
+#define WINDOW_ROUND_TRIP_US 1000u
+
 /* How long a socket that nobody else waits for may take nothing. */
 static const struct timeval orphan_timeout = {.tv_sec = 60};
 
@@ -50,7 +56,10 @@ struct splice {
     bool shut : 1;                  /* and that was passed on */
     struct ring queue;              /* for the socket; at most the stream's window and what went before it */
     size_t own_bytes;               /* of the queue's first ones: ours, no credit is due for them */
-    uint64_t *sent;                 /* counts what goes to the stream */
+    uint32_t window;                /* of the stream, towards the socket */
+    uint32_t window_taken;          /* what the socket has taken of it since `window_since_us` */
+    uint64_t window_since_us;
+    uint64_t *sent; /* counts what goes to the stream */
 };
 
 static void on_io(evutil_socket_t fd, short what, void *arg);
@@ -143,6 +152,32 @@ static void finish(struct splice *splice)
 
 /* ---- To the socket --------------------------------------------------------------------------------------------------- */
 
+static void set_window(struct splice *splice, uint32_t window)
+{
+    splice->window = window;
+    etcp_stream_set_window(splice->stream, window);
+}
+
+/* A window that was taken in less than two round trips is what holds the peer up: half of it was on the way all the time. */
+static void grow_window(struct splice *splice, size_t len)
+{
+    uint64_t taken_us, round_trip_us;
+
+    if (splice->window_taken == 0) {
+        splice->window_since_us = loop_now_us();
+    }
+    splice->window_taken += (uint32_t)len;
+    if (splice->window_taken < splice->window) {
+        return;
+    }
+    splice->window_taken = 0;
+    taken_us = loop_now_us() - splice->window_since_us;
+    round_trip_us = splice->window < WINDOW_MAX ? link_round_trip_us(splice->link) : 0;
+    if (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < 2 * round_trip_us) {
+        set_window(splice, 2 * splice->window);
+    }
+}
+
 /* The socket has taken `len` bytes. */
 static void count_taken(struct splice *splice, size_t len)
 {
@@ -150,6 +185,7 @@ static void count_taken(struct splice *splice, size_t len)
 
     splice->own_bytes -= own;
     if (splice->stream != NULL) {
+        grow_window(splice, len - own);
         etcp_stream_consume(splice->stream, len - own);
     }
 }
@@ -182,6 +218,8 @@ static void keep(struct splice *splice, const void *bytes, size_t len)
     }
     if ((size != splice->queue.size && !hold(splice, size)) || !ring_add(&splice->queue, bytes, len)) {
         fail(splice, -ENOBUFS);
+    } else if (splice->window > ETCP_WINDOW && splice->queue.count > ETCP_WINDOW) {
+        set_window(splice, ETCP_WINDOW); /* the socket does not keep up */
     }
 }
 
@@ -403,6 +441,7 @@ int splice_new(struct loop *loop, struct link *link, struct etcp_stream *stream,
     splice->link = link;
     splice->stream = stream;
     splice->sent = sent;
+    splice->window = ETCP_WINDOW;
     splice->handler = handler;
     splice->user = user;
     splice->fd = -1;

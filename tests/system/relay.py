@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """A TCP relay for tests that can cut connections."""
 
+import collections
 import contextlib
 import selectors
 import socket
 import struct
 import threading
+import time
 
 from harness import TIMEOUT
 
@@ -49,6 +51,66 @@ class Relay:
                         for sock in (near, far):
                             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class Path:
+    """Relays connections to `target` with a delay in each direction, and measures how much is on the way: a path with a lot of
+    room. The sockets' own buffers add to neither."""
+
+    def __init__(self, target, delay):
+        self.target, self.delay = target, delay
+        self.most_under_way = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.threads = [threading.Thread(target=self.run, daemon=True)]
+        self.threads[0].start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(self.target)
+                for one, other in ((near, far), (far, near)):
+                    thread = threading.Thread(target=self.carry, args=(one, other), daemon=True)
+                    thread.start()
+
+    def carry(self, one, other):
+        waiting, under_way, lock = collections.deque(), 0, threading.Condition()
+
+        def deliver():
+            nonlocal under_way
+            with contextlib.suppress(OSError):
+                while True:
+                    with lock:
+                        while not waiting:
+                            lock.wait()
+                        due, data = waiting[0]
+                    time.sleep(max(0.0, due - time.monotonic()))  # the delay that is simulated
+                    if not data:
+                        other.shutdown(socket.SHUT_WR)
+                        return
+                    other.sendall(data)
+                    with lock:
+                        waiting.popleft()
+                        under_way -= len(data)
+
+        threading.Thread(target=deliver, daemon=True).start()
+        with contextlib.suppress(OSError):
+            data = b"x"
+            while data:
+                data = one.recv(1 << 18)
+                with lock:
+                    waiting.append((time.monotonic() + self.delay, data))
+                    under_way += len(data)
+                    self.most_under_way = max(self.most_under_way, under_way)
+                    lock.notify()
 
     def __enter__(self):
         return self

@@ -16,6 +16,7 @@ import pytest
 
 import etcp_peer as peer
 from harness import EX_UNAVAILABLE, TIMEOUT, eventually, free_port, sanitized
+from relay import Path
 from traffic import Traffic
 
 RESET = struct.pack("ii", 1, 0)
@@ -680,3 +681,19 @@ def test_far_more_than_windows_both_ways(etcp, connections):
     tunnel = Tunnel(etcp, agent={"max_connections": connections, "log_level": '"info"'}, server={"log_level": '"info"'})
     Traffic(tunnel.address, tunnel.listener, 40, seed=connections, size=3_000_000, unruly=0.5).run(100)
     exchange(*tunnel.pair())
+
+
+@pytest.mark.parametrize("down", (False, True))
+def test_window_grows_with_the_path(etcp, down):
+    """Where the path holds more than the first window, one stream is not held to that."""
+    tunnel = Tunnel(etcp, start=False, agent={"spare_connections": 0})
+    tunnel.start_server()
+    with Path(tunnel.server.address, 0.02) as path:
+        tunnel.start_agent(path.port)
+        sender, receiver = tunnel.pair()[:: -1 if down else 1]
+        data = os.urandom(12_000_000)
+        thread = threading.Thread(target=lambda: (sender.sendall(data), sender.shutdown(socket.SHUT_WR)))
+        thread.start()
+        assert read_to_end(receiver) == data
+        thread.join(TIMEOUT)
+        assert path.most_under_way > 3 * 262144

@@ -86,6 +86,24 @@ static void stream_gives_credit_at_half_a_window(void)
     CHECK_INT(s->receive_limit, s->received + ETCP_WINDOW);
 }
 
+static void stream_window_grows_and_never_takes_back(void)
+{
+    struct etcp_stream *s = begin();
+
+    s->window = 4 * ETCP_WINDOW;
+    CHECK(stream_on_data(s, 1) == NULL);
+    CHECK(stream_consume(s, 1));
+    CHECK_INT(s->receive_limit, 4 * ETCP_WINDOW + 1);
+    CHECK(stream_on_data(s, 3 * ETCP_WINDOW) == NULL);
+    s->window = ETCP_WINDOW;
+    CHECK(!stream_consume(s, 3 * ETCP_WINDOW)); /* what is allowed is more than the window still */
+    CHECK_INT(s->receive_limit, 4 * ETCP_WINDOW + 1);
+    CHECK(stream_on_data(s, ETCP_WINDOW) == NULL);
+    CHECK(stream_on_data(s, 1) != NULL);
+    CHECK(stream_consume(s, ETCP_WINDOW));
+    CHECK_INT(s->receive_limit, 5 * ETCP_WINDOW + 1);
+}
+
 static void stream_gives_no_credit_to_a_side_that_has_closed(void)
 {
     struct etcp_stream *s = begin();
@@ -198,6 +216,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(stream_rejects_data_and_close_after_close),
     CHECK_CASE(stream_rejects_credit_that_breaks_a_rule),
     CHECK_CASE(stream_gives_credit_at_half_a_window),
+    CHECK_CASE(stream_window_grows_and_never_takes_back),
     CHECK_CASE(stream_gives_no_credit_to_a_side_that_has_closed),
     CHECK_CASE(stream_that_closed_has_no_credit),
     CHECK_CASE(stream_ids_of_the_wrong_side_or_order),
