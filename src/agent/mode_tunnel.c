@@ -39,6 +39,7 @@ struct port {
     char *name, *service;
     uint64_t wait_us;
     uint32_t max_connections;
+    uint64_t keepalive_us, user_timeout_us;
     uint32_t connections;
     struct event *pause; /* runs while nothing can be accepted */
     struct port *renews; /* a new one: the one that listens already, whose values these are */
@@ -351,6 +352,7 @@ static void take(struct port *port, int fd)
     local->port = port;
     local->fd = fd;
     find_origin(local);
+    splice_guard_socket(fd, port->keepalive_us, port->user_timeout_us);
     port->connections++;
     list_append(&tunnel->waiting, local);
     if (port->connections > port->max_connections) {
@@ -459,6 +461,8 @@ static int port_new(struct tunnel *tunnel, const struct config_forward *config, 
         port->service = strdup(config->service);
         port->wait_us = config->wait_us;
         port->max_connections = config->max_connections;
+        port->keepalive_us = config->keepalive_us;
+        port->user_timeout_us = config->user_timeout_us;
         result = port->pause != NULL && port->name != NULL && port->service != NULL ? 0 : -ENOMEM;
     }
     if (result < 0) {
@@ -529,6 +533,8 @@ static void port_renew(struct port *port, struct port *values)
     port->service = values->service;
     port->wait_us = values->wait_us;
     port->max_connections = values->max_connections;
+    port->keepalive_us = values->keepalive_us;
+    port->user_timeout_us = values->user_timeout_us;
     port->stays = true;
     values->name = name;
     values->service = service;

@@ -85,6 +85,8 @@ static const struct config_option forward_options[] = {
     {"service", CONFIG_SERVICE, "postgres", OF(service)},
     {"wait", CONFIG_DURATION, "10s", OF(wait_us), .maximum = HOUR},
     {"max_connections", CONFIG_NUMBER, "10000", OF(max_connections), .minimum = 1, .maximum = 1e6},
+    {"keepalive", CONFIG_DURATION, "60s", OF(keepalive_us), .maximum = 2 * HOUR},
+    {"user_timeout", CONFIG_DURATION, "0", OF(user_timeout_us), .maximum = 24 * HOUR},
 };
 
 static const struct config_section sections[] = {

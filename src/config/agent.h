@@ -43,6 +43,8 @@ struct config_forward {
     const char *service;
     uint64_t wait_us;         /* how long a local connection waits for one to the server */
     uint32_t max_connections; /* local ones at once */
+    uint64_t keepalive_us;    /* 0: none */
+    uint64_t user_timeout_us; /* 0: the system's */
 };
 
 /* All strings and lists belong to the struct. Strings are never NULL, "" where nothing was set. */

@@ -70,6 +70,8 @@ static const struct config_option service_options[] = {
     {"to", CONFIG_TARGET, "", OF(to)},
     {"connect_timeout", CONFIG_DURATION, "10s", OF(connect_timeout_us), .minimum = 100 * MS, .maximum = 600 * S},
     {"proxy_protocol", CONFIG_WORD, "off", OF(proxy_protocol), .words = proxy_protocols},
+    {"keepalive", CONFIG_DURATION, "60s", OF(keepalive_us), .maximum = 2 * HOUR},
+    {"user_timeout", CONFIG_DURATION, "0", OF(user_timeout_us), .maximum = 24 * HOUR},
 };
 
 static const struct config_option metrics_options[] = {

@@ -28,6 +28,8 @@ struct config_service {
     struct config_address to; /* forward only: the backend, else of kind 0 */
     uint64_t connect_timeout_us;
     enum config_proxy_protocol proxy_protocol;
+    uint64_t keepalive_us;    /* 0: none */
+    uint64_t user_timeout_us; /* 0: the system's */
 };
 
 struct config_limits {

@@ -47,7 +47,7 @@ struct config_option {
 struct config_section {
     const char *name;  /* NULL: the file itself */
     const char *title; /* of the section that is there by default; NULL: has no title, and is there once */
-    bool optional; /* has a title, and is not there by default */
+    bool optional;     /* has a title, and is not there by default */
     const struct config_option *options;
     size_t option_count;
 };

@@ -72,6 +72,24 @@ void splice_reset_socket(int fd)
     (void)close(fd);
 }
 
+void splice_guard_socket(int fd, uint64_t keepalive_us, uint64_t user_timeout_us)
+{
+    const int on = 1, probes = 4;
+    const unsigned user_timeout_ms = (unsigned)(user_timeout_us / 1000u);
+    const int idle = (int)((keepalive_us + 999999u) / 1000000u);
+    const int between = (idle + probes - 1) / probes;
+
+    /* All of them fail on a Unix socket, which has no need of them. */
+    if (idle > 0 && setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle)) == 0 &&
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between)) == 0 &&
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes)) == 0) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    }
+    if (user_timeout_ms > 0) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
+    }
+}
+
 /* Whether the peer has reset the connection: not asked for with SO_ERROR, which would forget it. */
 static bool socket_failed(int fd)
 {

@@ -53,6 +53,10 @@ void splice_free(struct splice *splice);
 /* Resets what splice_free() has left to itself on this loop: the loop ends. */
 void splice_free_orphans(struct loop *loop);
 
+/* Finds out about a dead peer of a TCP socket: asks after `keepalive_us` of silence, and a few times more within the same again;
+ * gives up when what was sent is not acknowledged for `user_timeout_us`. 0: the one does not, the other when the system does. */
+void splice_guard_socket(int fd, uint64_t keepalive_us, uint64_t user_timeout_us);
+
 /* Closes a TCP socket with a reset. */
 void splice_reset_socket(int fd);
 

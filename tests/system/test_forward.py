@@ -378,6 +378,26 @@ def test_ipv6_listener(etcp):
     exchange(client, tunnel.accept())
 
 
+def has_keepalive(local_port, remote_port):
+    """Whether the kernel's timer of a TCP connection is that of keepalive (proc(5), /proc/net/tcp)."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        for line in file:
+            fields = line.split()
+            if [name.split(":")[-1] for name in fields[1:3]] == ["%04X" % local_port, "%04X" % remote_port]:
+                return fields[5].startswith("02:")
+    raise AssertionError("no such connection")
+
+
+@pytest.mark.parametrize("setting", ("", 'keepalive = "0"'))
+def test_keepalive(etcp, setting):
+    tunnel = Tunnel(etcp, service=setting, forward=setting)
+    client, backend = tunnel.pair()
+    exchange(client, backend)
+    for end in client, backend:
+        here, there = end.getsockname()[1], end.getpeername()[1]
+        eventually(lambda: has_keepalive(there, here) == (setting == ""), "keepalive as it was set")
+
+
 # ---- The PROXY protocol
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"

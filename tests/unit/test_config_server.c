@@ -164,7 +164,7 @@ static void unknown_names_are_errors(void)
                        "limits heartbeat metrics service"},
         {"service \"x\" {\n type=echo\n allow={}\n limits {} }",
          "server.conf:4: unknown option \"limits\" in section \"service\": expected one of: type allow to "
-         "connect_timeout proxy_protocol"},
+         "connect_timeout proxy_protocol keepalive user_timeout"},
         {"interval = \"1s\"",
          "server.conf:1: unknown option or section \"interval\": expected one of: bind log_level identity "
          "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket limits "
