@@ -70,6 +70,16 @@ def free_port():
         return sock.getsockname()[1]
 
 
+def has_keepalive(local_port, remote_port):
+    """Whether the kernel's timer of a TCP connection is that of keepalive (proc(5), /proc/net/tcp)."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        for line in file:
+            fields = line.split()
+            if [name.split(":")[-1] for name in fields[1:3]] == ["%04X" % local_port, "%04X" % remote_port]:
+                return fields[5].startswith("02:")
+    raise AssertionError("no such connection")
+
+
 NOBODY = 65534
 
 

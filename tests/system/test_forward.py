@@ -15,7 +15,7 @@ import time
 import pytest
 
 import etcp_peer as peer
-from harness import EX_UNAVAILABLE, TIMEOUT, eventually, free_port, sanitized
+from harness import EX_UNAVAILABLE, TIMEOUT, eventually, free_port, has_keepalive, sanitized
 from relay import Path
 from traffic import Traffic
 
@@ -378,16 +378,6 @@ def test_ipv6_listener(etcp):
     exchange(client, tunnel.accept())
 
 
-def has_keepalive(local_port, remote_port):
-    """Whether the kernel's timer of a TCP connection is that of keepalive (proc(5), /proc/net/tcp)."""
-    with open("/proc/net/tcp", encoding="ascii") as file:
-        for line in file:
-            fields = line.split()
-            if [name.split(":")[-1] for name in fields[1:3]] == ["%04X" % local_port, "%04X" % remote_port]:
-                return fields[5].startswith("02:")
-    raise AssertionError("no such connection")
-
-
 @pytest.mark.parametrize("setting", ("", 'keepalive = "0"'))
 def test_keepalive(etcp, setting):
     tunnel = Tunnel(etcp, service=setting, forward=setting)
@@ -629,7 +619,9 @@ def test_reload_of_forwards(etcp):
         tunnel.connect()
     exchange(tunnel.connect(("127.0.0.1", port)), tunnel.accept())
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        config.write_text(text + 'forward "more" { listen = "127.0.0.1:%d" service = "test" }\n' % taken.getsockname()[1])
+        config.write_text(
+            text + 'forward "more" { listen = "127.0.0.1:%d" service = "test" }\n' % taken.getsockname()[1]
+        )
         tunnel.agent.signal(signal.SIGHUP)
         tunnel.agent.log.wait("reload failed, everything stays as it was: .*in use")
     exchange(tunnel.connect(("127.0.0.1", port)), tunnel.accept())
@@ -683,7 +675,9 @@ def test_a_thousand_connections(etcp):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_thousand_unruly_connections(etcp, seed):
-    tunnel = Tunnel(etcp, agent={"max_connections": (1, 8, 64)[seed], "log_level": '"info"'}, limits="max_streams = 2000")
+    tunnel = Tunnel(
+        etcp, agent={"max_connections": (1, 8, 64)[seed], "log_level": '"info"'}, limits="max_streams = 2000"
+    )
     allow_descriptors(4096)
     before = tunnel.server.descriptors(), tunnel.agent.descriptors()
     reset_ones = Traffic(tunnel.address, tunnel.listener, 1000, seed=seed, size=100000, unruly=0.4).run(100)

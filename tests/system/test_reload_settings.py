@@ -11,7 +11,7 @@ import pytest
 
 import classic_peer
 import etcp_peer as peer
-from harness import TIMEOUT, eventually, free_port
+from harness import TIMEOUT, eventually, free_port, has_keepalive
 
 TESTS = {}
 ECHO = 'service "echo" { type = "echo" allow = {"*"} }\n'
@@ -105,7 +105,9 @@ def authorized_agents(etcp):
     third = peer.new_secret()
     edited = Edited(etcp, rest=named)
     assert edited.refused(static=third)
-    listed = etcp.write("more", etcp.authorized.read_text() + "%s third\n" % peer.key_text("pub", peer.public_of(third)))
+    listed = etcp.write(
+        "more", etcp.authorized.read_text() + "%s third\n" % peer.key_text("pub", peer.public_of(third))
+    )
     edited.edit(rest=named, authorized_agents='"%s"' % listed)
     edited.serves(static=third)
 
@@ -296,7 +298,6 @@ def heartbeat_timeout(etcp):
 
 @setting("service.type")
 def service_type(etcp):
-    """There is one type only: what can be edited is which services there are."""
     edited = Edited(etcp)
     connection = edited.connect()
     assert connection.expect(peer.ERROR, connection.open("more")).code == peer.CODE_NO_SUCH_SERVICE
@@ -316,6 +317,96 @@ def service_allow(etcp):
     assert connection.expect(peer.ERROR, connection.open()).code in (peer.CODE_UNAUTHORIZED, peer.CODE_NO_SUCH_SERVICE)
     edited.edit(rest=named % '"agent", "second"')
     edited.serves(static=second)
+
+
+class Forwarded(Edited):
+    """The same with a service "test" that leads to a backend."""
+
+    def __init__(self, etcp, options=""):
+        self.backend = etcp.keep(socket.create_server(("127.0.0.1", 0)))
+        self.backend.settimeout(TIMEOUT)
+        super().__init__(etcp, rest=self.services(options))
+
+    def services(self, options, to=None):
+        return ECHO + 'service "test" { type = "forward" to = "127.0.0.1:%d" allow = {"agent"} %s }\n' % (
+            (to or self.backend).getsockname()[1],
+            options,
+        )
+
+    def reaches(self, backend=None):
+        """(the connection and the stream, the backend's socket) after a byte has passed."""
+        connection = self.connect()
+        stream = connection.open("test")
+        sock, _ = (backend or self.backend).accept()
+        sock.settimeout(TIMEOUT)
+        self.etcp.keep(sock)
+        sock.sendall(b"x")
+        assert connection.expect(peer.DATA, stream).body == b"x"
+        return connection, stream, sock
+
+
+@setting("service.to")
+def service_to(etcp):
+    edited = Forwarded(etcp)
+    _, _, old = edited.reaches()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(TIMEOUT)
+        edited.edit(rest=edited.services("", other))
+        edited.reaches(other)
+    old.sendall(b"goes on")
+
+
+@setting("service.connect_timeout")
+def service_connect_timeout(etcp):
+    edited = Forwarded(etcp)
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for filler in first, second:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        edited.edit(rest=edited.services('connect_timeout = "100ms"', full))
+        connection = edited.connect()
+        assert connection.expect(peer.ERROR, connection.open("test")).code == peer.CODE_TIMEOUT
+
+
+@setting("service.proxy_protocol")
+def service_proxy_protocol(etcp):
+    edited = Forwarded(etcp)
+    edited.reaches()
+    edited.edit(rest=edited.services('proxy_protocol = "v1"'))
+    _, _, sock = edited.reaches()
+    assert sock.recv(100) == b"PROXY UNKNOWN\r\n"
+
+
+@setting("service.keepalive")
+def service_keepalive(etcp):
+    edited = Forwarded(etcp, 'keepalive = "0"')
+    for options, expected in (('keepalive = "0"', False), ('keepalive = "10s"', True)):
+        edited.edit(rest=edited.services(options))
+        _, _, sock = edited.reaches()
+        here, there = sock.getsockname()[1], sock.getpeername()[1]
+        eventually(lambda: has_keepalive(there, here) == expected, "keepalive as it was set")
+
+
+@setting("service.user_timeout")
+def service_user_timeout(etcp):
+    """A backend that takes nothing for so long is given up."""
+    edited = Forwarded(etcp)
+    edited.backend.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    edited.edit(rest=edited.services('user_timeout = "300ms"'))
+    connection, stream, _ = edited.reaches()
+    limit, sent = peer.WINDOW, 0
+    while True:
+        while sent < limit:
+            connection.send_frame(peer.frame(peer.DATA, stream, bytes(min(32768, limit - sent))))
+            sent += min(32768, limit - sent)
+        got = connection.receive_frame()
+        if got.id == peer.CREDIT:
+            limit = got.limit
+        else:
+            assert (got.id, got.code) == (peer.ERROR, peer.CODE_RESET)
+            break
 
 
 def test_every_setting_has_a_test(etcp):
