@@ -299,8 +299,13 @@ static const char *refusal_name(int code)
 
 static void hear_refusal(struct client *client, int code)
 {
+    const struct etcp_identity *identity = client->options.identity;
+    bool network = identity != NULL && etcp_identity_has_network_key(identity);
+
     client->refused = true;
-    set_cause(client, "refused: %s (suite %s)", refusal_name(code), etcp_suite_name(client->suite));
+    set_cause(client, "refused: %s (suite %s%s)", refusal_name(code), etcp_suite_name(client->suite),
+              code == ETCP_REFUSAL_UNSUPPORTED_SUITE && network ? " with a network key: does the server have one?"
+                                                                : "");
     if (code == ETCP_REFUSAL_UNSUPPORTED_SUITE) {
         client->suite_next = client_suite_after_refusal(client->options.suite, client->suite);
     }

@@ -204,7 +204,7 @@ static int judge_suite(struct handshake *h, uint8_t suite)
         return 0;
     }
     if (h->has_network_key)
-        return fail(h, ETCP_ESUITE, "the suite does not use the network key");
+        return fail(h, ETCP_ESUITE, "the agent does not use the network key");
     if (suite == ETCP_SUITE_CLASSIC)
         return refuse(h, ETCP_REFUSAL_UNSUPPORTED_SUITE, ETCP_ESUITE, "the classic suite is off");
     if (is_network_suite(suite))

@@ -79,8 +79,9 @@ int line_bad_key(const char *name, unsigned number, const char *key, size_t len,
     case ETCP_EKEYKIND:
         return error_set(ret_error, -EINVAL, "%s%s: this is a %s: expected a %s%s", name, place, line_kind_name(kind),
                          line_kind_name((int)expected),
-                         expected == ETCP_KEY_PUBLIC ? "; if others could read this file, make a new key"
-                                                     : ", as \"etcp keygen\" writes it");
+                         expected == ETCP_KEY_PUBLIC    ? "; if others could read this file, make a new key"
+                         : expected == ETCP_KEY_NETWORK ? ", as \"etcp keygen --network\" writes it"
+                                                        : ", as \"etcp keygen\" writes it");
     case ETCP_EKEYCHECKSUM:
         return error_set(ret_error, -EINVAL, "%s%s: mistyped: the checksum of the %s does not match: copy it again",
                          name, place, line_kind_name((int)expected));

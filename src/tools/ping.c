@@ -22,6 +22,7 @@ struct ping {
     struct link *link; /* while the client is up */
     unsigned long count, sent, answered;
     uint64_t interval_us;
+    bool met;   /* the server has been up */
     bool asked; /* the heartbeat that is under way is ours, not one of the connection's own */
     uint64_t shortest_us, longest_us, sum_us;
 };
@@ -74,6 +75,7 @@ static void on_up(struct client *client, struct link *link, void *user)
     char key[ETCP_KEY_TEXT_BYTES];
 
     ping->link = link;
+    ping->met = true;
     etcp_key_format(ETCP_KEY_PUBLIC, etcp_conn_peer_key(link_conn(link)), key);
     (void)printf("%s (%s), key %s, suite %s\nconnect %.3f ms, handshake %.3f ms\n", client_server_text(client),
                  client_address_text(client), key, etcp_suite_name(etcp_conn_suite(link_conn(link))),
@@ -125,7 +127,7 @@ static void on_closed(struct client *client, const struct client_end *end, void 
     (void)client;
     ping->remote.client = NULL;
     ping->link = NULL;
-    if (ping->remote.exit_code != EX_OK || ping->remote.signal != 0 || ping->answered < ping->count) {
+    if (ping->remote.exit_code != EX_OK || ping->remote.signal != 0 || !ping->met || ping->answered < ping->count) {
         const int code = remote_explain(&ping->remote, end);
 
         ping->remote.exit_code = ping->remote.exit_code != EX_OK ? ping->remote.exit_code : code;
@@ -155,7 +157,7 @@ static int ping_server(const struct tool_command *command, const struct remote_o
     ping.count = count;
     ping.interval_us = interval_us;
     ping.sent = ping.answered = 0;
-    ping.asked = false;
+    ping.met = ping.asked = false;
     ping.shortest_us = ping.longest_us = ping.sum_us = 0;
     if (code == TOOL_GO_ON) {
         ping.timer = evtimer_new(ping.remote.loop->base, on_timer, &ping);

@@ -170,7 +170,7 @@
     "agent\n" \
     "eof -10\n" \
     "server\n" \
-    "error -12 the suite does not use the network key\n" \
+    "error -12 the agent does not use the network key\n" \
     "eof -6\n"
 
 #define WRONG_NETWORK_KEY_EXPECTED \

@@ -197,10 +197,11 @@ def test_ping(etcp):
     assert peer.key_text("pub", etcp.server_public) in run.out.text + run.log.text
 
 
-def test_ping_nobody(etcp):
-    run = etcp.finished("etcp", "ping", "127.0.0.1:%d" % free_port())
+@pytest.mark.parametrize("count", ["0", "5"])
+def test_ping_nobody(etcp, count):
+    run = etcp.finished("etcp", "ping", "--count", count, "127.0.0.1:%d" % free_port())
     assert run.status == EX_UNAVAILABLE and "refused" in run.log.text.lower()
-    run = etcp.finished("etcp", "ping", "no-such-host.invalid:1337")
+    run = etcp.finished("etcp", "ping", "--count", count, "no-such-host.invalid:1337")
     assert run.status in (EX_UNAVAILABLE, EX_NOHOST) and "no-such-host.invalid" in run.log.text
 
 
@@ -210,6 +211,12 @@ def test_ping_of_another_key(etcp):
     run = etcp.finished("etcp", "ping", "--server-key", wrong, target(server))
     assert run.status not in (0, EX_USAGE)
     assert wrong in run.log.text and peer.key_text("pub", etcp.server_public) in run.log.text
+
+
+def test_ping_with_a_network_key_that_the_server_lacks(etcp):
+    etcp.new_key("net", "network.key")
+    run = etcp.finished("etcp", "ping", "--network-key", etcp.path / "network.key", target(etcp.server()))
+    assert run.status == EX_UNAVAILABLE and "does the server have one?" in run.log.text
 
 
 def test_ping_unauthorised(etcp):
