@@ -676,7 +676,10 @@ def test_a_thousand_connections(etcp):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_thousand_unruly_connections(etcp, seed):
     tunnel = Tunnel(
-        etcp, agent={"max_connections": (1, 8, 64)[seed], "log_level": '"info"'}, limits="max_streams = 2000"
+        etcp,
+        agent={"max_connections": (1, 8, 64)[seed], "log_level": '"info"'},
+        server={"workers": seed + 1},
+        limits="max_streams = 2000",
     )
     allow_descriptors(4096)
     before = tunnel.server.descriptors(), tunnel.agent.descriptors()
