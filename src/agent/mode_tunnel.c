@@ -19,32 +19,15 @@
 #include <event2/event.h>
 
 #include "agent/pool.h"
+#include "agent/port.h"
 #include "agent/setup.h"
 #include "base/log.h"
+#include "net/address.h"
 #include "net/link.h"
-#include "net/listener.h"
 #include "net/loop.h"
 #include "net/splice.h"
 
-/* So many at a time, then the loop's other sockets have their turn. */
-enum { ACCEPT_BATCH = 64, DESCRIPTORS_BESIDE = 64, REASON_TEXT_BYTES = 4 * ETCP_REASON_MAX + 1 };
-
-static const struct timeval accept_again_after = {.tv_sec = 1};
-
-/* A forward: where it listens, and for what. */
-struct port {
-    struct tunnel *tunnel;
-    struct port *next;
-    struct listener *listener; /* NULL: no longer configured, there until its last connection has ended */
-    char *name, *service;
-    uint64_t wait_us;
-    uint32_t max_connections;
-    uint64_t keepalive_us, user_timeout_us;
-    uint32_t connections;
-    struct event *pause; /* runs while nothing can be accepted */
-    struct port *renews; /* a new one: the one that listens already, whose values these are */
-    bool stays;          /* is configured still */
-};
+enum { DESCRIPTORS_BESIDE = 64, REASON_TEXT_BYTES = 4 * ETCP_REASON_MAX + 1 };
 
 /* A local connection. */
 struct local {
@@ -71,7 +54,7 @@ struct tunnel {
     const struct mode_owner *owner;
     void *user;
     struct pool *pool;
-    struct port *ports;
+    struct ports ports;
     struct mode *message; /* NULL: none */
     bool message_over;
     struct list waiting, carried;
@@ -86,6 +69,11 @@ struct tunnel {
 static struct tunnel *tunnel_of(struct mode *mode)
 {
     return (struct tunnel *)mode;
+}
+
+static struct tunnel *tunnel_at(const struct port *port)
+{
+    return port->ports->user;
 }
 
 /* ---- Lists ----------------------------------------------------------------------------------------------------------- */
@@ -156,39 +144,10 @@ static void log_local(const struct local *local, enum log_level level, const cha
                 "forward %s: connection of %s to service %s %s: %s", port->name, local->peer, port->service, what, why);
 }
 
-static void port_free(struct port *port)
-{
-    if (port != NULL) {
-        listener_close(port->listener);
-        if (port->pause != NULL) {
-            event_free(port->pause);
-        }
-        free(port->name);
-        free(port->service);
-        free(port);
-    }
-}
-
-/* A port that is no longer configured goes with its last connection. */
-static void port_leave(struct port *port)
-{
-    struct port **at = &port->tunnel->ports;
-
-    port->connections--;
-    if (port->connections > 0 || port->listener != NULL) {
-        return;
-    }
-    while (*at != port) {
-        at = &(*at)->next;
-    }
-    *at = port->next;
-    port_free(port);
-}
-
 /* Frees what a local connection holds itself; its socket is reset if it is still there. */
 static void local_free(struct local *local)
 {
-    struct tunnel *tunnel = local->port->tunnel;
+    struct tunnel *tunnel = tunnel_at(local->port);
 
     if (local->carrier != NULL) {
         carrier_remove(local->carrier, local);
@@ -211,7 +170,7 @@ static void check_stopped(struct tunnel *tunnel);
 /* The end of one that was carried; gives the stream back. */
 static void local_end(struct local *local, enum etcp_code code, const char *reason)
 {
-    struct tunnel *tunnel = local->port->tunnel;
+    struct tunnel *tunnel = tunnel_at(local->port);
     struct carrier *carrier = local->carrier;
 
     splice_free(local->splice);
@@ -296,7 +255,7 @@ static void dispatch(struct tunnel *tunnel)
 static void on_waited(evutil_socket_t fd, short what, void *arg)
 {
     struct local *local = arg;
-    struct tunnel *tunnel = local->port->tunnel;
+    struct tunnel *tunnel = tunnel_at(local->port);
     char text[512];
     const char *cause = tunnel->owner->cause(tunnel->user);
 
@@ -338,9 +297,9 @@ static void find_origin(struct local *local)
     }
 }
 
-static void take(struct port *port, int fd)
+static void on_arrived(struct port *port, int fd, void *user)
 {
-    struct tunnel *tunnel = port->tunnel;
+    struct tunnel *tunnel = user;
     const struct timeval wait = {.tv_sec = (time_t)(port->wait_us / 1000000u),
                                  .tv_usec = (suseconds_t)(port->wait_us % 1000000u)};
     struct local *local = calloc(1, sizeof(*local));
@@ -353,7 +312,7 @@ static void take(struct port *port, int fd)
     local->fd = fd;
     find_origin(local);
     splice_guard_socket(fd, port->keepalive_us, port->user_timeout_us);
-    port->connections++;
+    port_enter(port);
     list_append(&tunnel->waiting, local);
     if (port->connections > port->max_connections) {
         log_local(local, LOG_LEVEL_WARNING, "reset", "forward.max_connections are open");
@@ -367,213 +326,6 @@ static void take(struct port *port, int fd)
         return;
     }
     dispatch(tunnel);
-}
-
-static void on_accept_again(evutil_socket_t fd, short what, void *arg)
-{
-    struct port *port = arg;
-
-    (void)fd;
-    (void)what;
-    if (port->listener != NULL) {
-        listener_pause(port->listener, false);
-    }
-}
-
-/* An error of accept4(). Returns whether to go on at once. */
-static bool accept_failed(struct port *port, int error)
-{
-    static struct log_limit limit = LOG_LIMIT(5, 10000000);
-
-    switch (error) {
-    case EAGAIN:
-        return false;
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-        log_limited(&limit, loop_now_us(), LOG_LEVEL_WARNING, NULL, 0, "forward %s: accept paused: %s", port->name,
-                    strerror(error));
-        listener_pause(port->listener, true);
-        if (event_add(port->pause, &accept_again_after) != 0) {
-            listener_pause(port->listener, false);
-        }
-        return false;
-    default:
-        return true; /* of the one connection alone */
-    }
-}
-
-static void on_readable(int fd, short what, void *arg)
-{
-    struct port *port = arg;
-
-    (void)what;
-    for (unsigned i = 0; i < ACCEPT_BATCH && port->listener != NULL; i++) {
-        int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-        if (accepted >= 0) {
-            take(port, accepted);
-        } else if (!accept_failed(port, errno)) {
-            return;
-        }
-    }
-}
-
-/* ---- Ports ----------------------------------------------------------------------------------------------------------- */
-
-static int find_address(const struct config_address *config, struct address *ret_address)
-{
-    return config->kind == CONFIG_ADDRESS_UNIX ? address_from_path(config->path, ret_address)
-                                               : address_from_numeric(config->host, config->port, ret_address);
-}
-
-static bool is_any_port(const struct address *address)
-{
-    return (address->any.sa_family == AF_INET && address->in.sin_port == 0) ||
-           (address->any.sa_family == AF_INET6 && address->in6.sin6_port == 0);
-}
-
-/* The port that listens where a forward is to, NULL if none does. */
-static struct port *port_at(struct port *ports, const struct address *address, const char *name)
-{
-    for (; ports != NULL; ports = ports->next) {
-        if (ports->listener != NULL && address_equal(&ports->listener->wanted, address) &&
-            (!is_any_port(address) || strcmp(ports->name, name) == 0)) {
-            return ports;
-        }
-    }
-    return NULL;
-}
-
-/* A port with its values; it listens unless there is one that does already. */
-static int port_new(struct tunnel *tunnel, const struct config_forward *config, struct port **ret_port,
-                    struct error_text *ret_error)
-{
-    struct port *port = calloc(1, sizeof(*port));
-    struct address address;
-    int result = port != NULL ? find_address(&config->listen, &address) : -ENOMEM;
-
-    if (result == 0) {
-        port->tunnel = tunnel;
-        port->pause = evtimer_new(tunnel->loop->base, on_accept_again, port);
-        port->name = strdup(config->name);
-        port->service = strdup(config->service);
-        port->wait_us = config->wait_us;
-        port->max_connections = config->max_connections;
-        port->keepalive_us = config->keepalive_us;
-        port->user_timeout_us = config->user_timeout_us;
-        result = port->pause != NULL && port->name != NULL && port->service != NULL ? 0 : -ENOMEM;
-    }
-    if (result < 0) {
-        (void)error_set(ret_error, result, "forward %s: %s", config->name, strerror(-result));
-    } else {
-        port->renews = port_at(tunnel->ports, &address, config->name);
-        if (port->renews == NULL) {
-            result = listener_open(&address, 0, &port->listener, ret_error);
-        }
-    }
-    if (result == 0 && port->renews == NULL) {
-        result = listener_watch(port->listener, tunnel->loop->base, on_readable, port);
-        if (result < 0) {
-            (void)error_set(ret_error, result, "forward %s: %s", config->name, strerror(-result));
-        }
-    }
-    if (result < 0) {
-        port_free(port);
-        return result;
-    }
-    *ret_port = port;
-    return 0;
-}
-
-/* Stops listening. It goes when its last connection has ended, at once if there is none. */
-static void port_retire(struct port *port)
-{
-    listener_close(port->listener);
-    port->listener = NULL;
-    port->connections++;
-    port_leave(port);
-}
-
-/* Ports for all forwards: every one of them or none. */
-static int make_ports(struct tunnel *tunnel, const struct config_agent *config, struct port **ret_ports,
-                      struct error_text *ret_error)
-{
-    struct port *ports = NULL;
-    int result = 0;
-
-    for (size_t i = 0; i < config->forward_count && result == 0; i++) {
-        struct port *port = NULL;
-
-        result = port_new(tunnel, &config->forwards[i], &port, ret_error);
-        if (result == 0) {
-            port->next = ports;
-            ports = port;
-        }
-    }
-    while (result < 0 && ports != NULL) {
-        struct port *port = ports;
-
-        ports = port->next;
-        port_free(port);
-    }
-    if (result == 0) {
-        *ret_ports = ports;
-    }
-    return result;
-}
-
-/* The new values for a port that goes on listening. */
-static void port_renew(struct port *port, struct port *values)
-{
-    char *name = port->name, *service = port->service;
-
-    port->name = values->name;
-    port->service = values->service;
-    port->wait_us = values->wait_us;
-    port->max_connections = values->max_connections;
-    port->keepalive_us = values->keepalive_us;
-    port->user_timeout_us = values->user_timeout_us;
-    port->stays = true;
-    values->name = name;
-    values->service = service;
-    port_free(values);
-}
-
-static void log_listening(const struct port *port)
-{
-    char text[ADDRESS_TEXT_BYTES];
-
-    address_format(&port->listener->actual, text);
-    log_message(LOG_LEVEL_INFO, "listening on %s: forward %s to service %s", text, port->name, port->service);
-}
-
-/* Puts ports from make_ports() in the place of those that are there. */
-static void take_ports(struct tunnel *tunnel, struct port *ports)
-{
-    struct port *next = NULL;
-
-    for (struct port *port = tunnel->ports; port != NULL; port = port->next) {
-        port->stays = port->listener == NULL;
-    }
-    for (; ports != NULL; ports = next) {
-        next = ports->next;
-        if (ports->renews != NULL) {
-            port_renew(ports->renews, ports);
-        } else {
-            ports->next = tunnel->ports;
-            tunnel->ports = ports;
-            ports->stays = true;
-            log_listening(ports);
-        }
-    }
-    for (struct port *port = tunnel->ports; port != NULL; port = next) {
-        next = port->next;
-        if (!port->stays) {
-            port_retire(port);
-        }
-    }
 }
 
 /* Each local connection needs a descriptor, and there should be enough of them. */
@@ -781,7 +533,7 @@ static int reload(struct mode *mode, struct setup *setup, bool *ret_reconnect, s
     const struct config_agent *config = setup->config;
     struct port *ports = NULL;
     bool reconnect = false;
-    int result = make_ports(tunnel, config, &ports, ret_error);
+    int result = ports_make(&tunnel->ports, config, &ports, ret_error);
 
     if (result < 0) {
         return result;
@@ -794,19 +546,14 @@ static int reload(struct mode *mode, struct setup *setup, bool *ret_reconnect, s
         reconnect = true;
     }
     if (result < 0) {
-        while (ports != NULL) {
-            struct port *port = ports;
-
-            ports = port->next;
-            port_free(port);
-        }
+        ports_drop(ports);
         return error_set(ret_error, result, "%s", strerror(-result));
     }
     if (!config->sends_messages && tunnel->message != NULL) {
         reconnect = has_messages(tunnel);
         drop_messages(tunnel);
     }
-    take_ports(tunnel, ports);
+    ports_take(&tunnel->ports, ports);
     raise_descriptors(config);
     tunnel->drain_timeout_us = config->drain_timeout_us;
     pool_reload(tunnel->pool, setup);
@@ -867,7 +614,7 @@ static bool stop(struct mode *mode, bool at_once)
                                     .tv_usec = (suseconds_t)(tunnel->drain_timeout_us % 1000000u)};
 
     tunnel->stopping = true;
-    take_ports(tunnel, NULL);
+    ports_take(&tunnel->ports, NULL);
     while (tunnel->waiting.first != NULL) {
         log_local(tunnel->waiting.first, LOG_LEVEL_WARNING, "reset", "the agent is stopped");
         local_free(tunnel->waiting.first);
@@ -888,7 +635,7 @@ static void tunnel_free(struct mode *mode)
 {
     struct tunnel *tunnel = tunnel_of(mode);
 
-    take_ports(tunnel, NULL);
+    ports_take(&tunnel->ports, NULL);
     splice_free_orphans(tunnel->loop);
     pool_free(tunnel->pool);
     drop_messages(tunnel);
@@ -922,6 +669,7 @@ int mode_tunnel_new(struct loop *loop, struct setup *setup, const struct mode_ow
     }
     tunnel->mode.type = &tunnel_type;
     tunnel->loop = loop;
+    tunnel->ports = (struct ports){.loop = loop, .arrived = on_arrived, .user = tunnel};
     tunnel->owner = owner;
     tunnel->user = user;
     tunnel->drain_timeout_us = config->drain_timeout_us;
@@ -935,13 +683,13 @@ int mode_tunnel_new(struct loop *loop, struct setup *setup, const struct mode_ow
     if (result < 0) {
         (void)error_set(ret_error, result, "%s", strerror(-result));
     } else {
-        result = make_ports(tunnel, config, &ports, ret_error);
+        result = ports_make(&tunnel->ports, config, &ports, ret_error);
     }
     if (result < 0) {
         tunnel_free(&tunnel->mode);
         return result;
     }
-    take_ports(tunnel, ports);
+    ports_take(&tunnel->ports, ports);
     raise_descriptors(config);
     *ret_mode = &tunnel->mode;
     return 0;

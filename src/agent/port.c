@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+#include "agent/port.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <event2/event.h>
+
+#include "base/log.h"
+#include "config/agent.h"
+#include "net/address.h"
+#include "net/listener.h"
+#include "net/loop.h"
+
+/* So many at a time, then the loop's other sockets have their turn. */
+enum { ACCEPT_BATCH = 64 };
+
+static const struct timeval accept_again_after = {.tv_sec = 1};
+
+static void port_free(struct port *port)
+{
+    if (port != NULL) {
+        listener_close(port->listener);
+        if (port->pause != NULL) {
+            event_free(port->pause);
+        }
+        free(port->name);
+        free(port->service);
+        free(port);
+    }
+}
+
+void port_enter(struct port *port)
+{
+    port->connections++;
+}
+
+/* A port that is no longer configured goes with its last connection. */
+void port_leave(struct port *port)
+{
+    struct port **at = &port->ports->first;
+
+    port->connections--;
+    if (port->connections > 0 || port->listener != NULL) {
+        return;
+    }
+    while (*at != port) {
+        at = &(*at)->next;
+    }
+    *at = port->next;
+    port_free(port);
+}
+
+/* ---- Accepting ---------------------------------------------------------------------------------------------------- */
+
+static void on_accept_again(evutil_socket_t fd, short what, void *arg)
+{
+    struct port *port = arg;
+
+    (void)fd;
+    (void)what;
+    if (port->listener != NULL) {
+        listener_pause(port->listener, false);
+    }
+}
+
+/* An error of accept4(). Returns whether to go on at once. */
+static bool accept_failed(struct port *port, int error)
+{
+    static struct log_limit limit = LOG_LIMIT(5, 10000000);
+
+    switch (error) {
+    case EAGAIN:
+        return false;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        log_limited(&limit, loop_now_us(), LOG_LEVEL_WARNING, NULL, 0, "forward %s: accept paused: %s", port->name,
+                    strerror(error));
+        listener_pause(port->listener, true);
+        if (event_add(port->pause, &accept_again_after) != 0) {
+            listener_pause(port->listener, false);
+        }
+        return false;
+    default:
+        return true; /* of the one connection alone */
+    }
+}
+
+static void on_readable(int fd, short what, void *arg)
+{
+    struct port *port = arg;
+
+    (void)what;
+    for (unsigned i = 0; i < ACCEPT_BATCH && port->listener != NULL; i++) {
+        int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        if (accepted >= 0) {
+            port->ports->arrived(port, accepted, port->ports->user);
+        } else if (!accept_failed(port, errno)) {
+            return;
+        }
+    }
+}
+
+/* ---- Ports ----------------------------------------------------------------------------------------------------------- */
+
+static int find_address(const struct config_address *config, struct address *ret_address)
+{
+    return config->kind == CONFIG_ADDRESS_UNIX ? address_from_path(config->path, ret_address)
+                                               : address_from_numeric(config->host, config->port, ret_address);
+}
+
+static bool is_any_port(const struct address *address)
+{
+    return (address->any.sa_family == AF_INET && address->in.sin_port == 0) ||
+           (address->any.sa_family == AF_INET6 && address->in6.sin6_port == 0);
+}
+
+/* The port that listens where a forward is to, NULL if none does. */
+static struct port *port_at(struct port *ports, const struct address *address, const char *name)
+{
+    for (; ports != NULL; ports = ports->next) {
+        if (ports->listener != NULL && address_equal(&ports->listener->wanted, address) &&
+            (!is_any_port(address) || strcmp(ports->name, name) == 0)) {
+            return ports;
+        }
+    }
+    return NULL;
+}
+
+/* A port with its values; it listens unless there is one that does already. */
+static int port_new(struct ports *ports, const struct config_forward *config, struct port **ret_port,
+                    struct error_text *ret_error)
+{
+    struct port *port = calloc(1, sizeof(*port));
+    struct address address;
+    int result = port != NULL ? find_address(&config->listen, &address) : -ENOMEM;
+
+    if (result == 0) {
+        port->ports = ports;
+        port->pause = evtimer_new(ports->loop->base, on_accept_again, port);
+        port->name = strdup(config->name);
+        port->service = strdup(config->service);
+        port->wait_us = config->wait_us;
+        port->max_connections = config->max_connections;
+        port->keepalive_us = config->keepalive_us;
+        port->user_timeout_us = config->user_timeout_us;
+        result = port->pause != NULL && port->name != NULL && port->service != NULL ? 0 : -ENOMEM;
+    }
+    if (result < 0) {
+        (void)error_set(ret_error, result, "forward %s: %s", config->name, strerror(-result));
+    } else {
+        port->renews = port_at(ports->first, &address, config->name);
+        if (port->renews == NULL) {
+            result = listener_open(&address, 0, &port->listener, ret_error);
+        }
+    }
+    if (result == 0 && port->renews == NULL) {
+        result = listener_watch(port->listener, ports->loop->base, on_readable, port);
+        if (result < 0) {
+            (void)error_set(ret_error, result, "forward %s: %s", config->name, strerror(-result));
+        }
+    }
+    if (result < 0) {
+        port_free(port);
+        return result;
+    }
+    *ret_port = port;
+    return 0;
+}
+
+/* Stops listening. It goes when its last connection has ended, at once if there is none. */
+static void port_retire(struct port *port)
+{
+    listener_close(port->listener);
+    port->listener = NULL;
+    port->connections++;
+    port_leave(port);
+}
+
+void ports_drop(struct port *new_ports)
+{
+    while (new_ports != NULL) {
+        struct port *port = new_ports;
+
+        new_ports = port->next;
+        port_free(port);
+    }
+}
+
+int ports_make(struct ports *ports, const struct config_agent *config, struct port **ret_new,
+               struct error_text *ret_error)
+{
+    struct port *made = NULL;
+    int result = 0;
+
+    for (size_t i = 0; i < config->forward_count && result == 0; i++) {
+        struct port *port = NULL;
+
+        result = port_new(ports, &config->forwards[i], &port, ret_error);
+        if (result == 0) {
+            port->next = made;
+            made = port;
+        }
+    }
+    if (result < 0) {
+        ports_drop(made);
+        return result;
+    }
+    *ret_new = made;
+    return 0;
+}
+
+/* The new values for a port that goes on listening. */
+static void port_renew(struct port *port, struct port *values)
+{
+    char *name = port->name, *service = port->service;
+
+    port->name = values->name;
+    port->service = values->service;
+    port->wait_us = values->wait_us;
+    port->max_connections = values->max_connections;
+    port->keepalive_us = values->keepalive_us;
+    port->user_timeout_us = values->user_timeout_us;
+    port->stays = true;
+    values->name = name;
+    values->service = service;
+    port_free(values);
+}
+
+static void log_listening(const struct port *port)
+{
+    char text[ADDRESS_TEXT_BYTES];
+
+    address_format(&port->listener->actual, text);
+    log_message(LOG_LEVEL_INFO, "listening on %s: forward %s to service %s", text, port->name, port->service);
+}
+
+void ports_take(struct ports *ports, struct port *new_ports)
+{
+    struct port *next = NULL;
+
+    for (struct port *port = ports->first; port != NULL; port = port->next) {
+        port->stays = port->listener == NULL;
+    }
+    for (; new_ports != NULL; new_ports = next) {
+        next = new_ports->next;
+        if (new_ports->renews != NULL) {
+            port_renew(new_ports->renews, new_ports);
+        } else {
+            new_ports->next = ports->first;
+            ports->first = new_ports;
+            new_ports->stays = true;
+            log_listening(new_ports);
+        }
+    }
+    for (struct port *port = ports->first; port != NULL; port = next) {
+        next = port->next;
+        if (!port->stays) {
+            port_retire(port);
+        }
+    }
+}

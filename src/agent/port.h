@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The places where the agent listens for local connections, one for each forward. What becomes of a connection is the owner's
+ * business. */
+#ifndef AGENT_PORT_H
+#define AGENT_PORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct config_agent;
+struct event;
+struct listener;
+struct loop;
+
+/* A forward: where it listens, and for what. */
+struct port {
+    struct ports *ports;
+    struct port *next;
+    struct listener *listener; /* NULL: no longer configured, there until its last connection has ended */
+    char *name, *service;
+    uint64_t wait_us;
+    uint32_t max_connections;
+    uint64_t keepalive_us, user_timeout_us;
+    uint32_t connections;
+    struct event *pause; /* runs while nothing can be accepted */
+    struct port *renews; /* a new one: the one that listens already, whose values these are */
+    bool stays;          /* is configured still */
+};
+
+struct ports {
+    struct loop *loop;
+    /* A local connection; the socket is the callee's, which counts with port_enter(). */
+    void (*arrived)(struct port *port, int fd, void *user);
+    void *user;
+    struct port *first;
+};
+
+/* Makes ports for all forwards of a configuration, every one of them or none: those that are not there already listen. Returns 0, or
+ * -errno with an error text. */
+int ports_make(struct ports *ports, const struct config_agent *config, struct port **ret_new,
+               struct error_text *ret_error);
+
+/* Frees what ports_make() has made. */
+void ports_drop(struct port *new_ports);
+
+/* Puts them in the place of those that are there. NULL: there are none any more. One that is gone stays until its last
+ * connection has ended. */
+void ports_take(struct ports *ports, struct port *new_ports);
+
+/* A connection counts from the one to the other, in which the port may go. */
+void port_enter(struct port *port);
+void port_leave(struct port *port);
+
+#endif
