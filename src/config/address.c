@@ -112,7 +112,7 @@ int config_address_parse(const char *text, bool port_zero, struct config_address
     uint64_t number;
     bool ipv6 = text[0] == '[';
 
-    if (strncmp(text, "unix:", 5) == 0)
+    if (strncasecmp(text, "unix:", 5) == 0)
         return parse_unix(text, text + 5, ret_address, ret_error);
     if (ipv6) {
         const char *end = strchr(text, ']');
