@@ -249,6 +249,7 @@ static int check_config(const struct cli *cli)
         code = files_exit_code(result);
     }
     if (result < 0) {
+        log_last_words();
         log_message(LOG_LEVEL_ERROR, "%s", error.text);
         goto out;
     }
@@ -292,6 +293,7 @@ int main(int argc, char **argv)
     hold_signals(SIG_BLOCK);
     result = setup_load(cli.config, &setup, &config_bad, &error);
     if (result < 0) {
+        log_last_words();
         log_message(LOG_LEVEL_ERROR, "%s", error.text);
         return config_bad ? EX_CONFIG : files_exit_code(result);
     }

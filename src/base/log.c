@@ -23,6 +23,7 @@ enum log_target {
     LOG_TO_TERMINAL = 0, /* stderr, with the time */
     LOG_TO_SERVICE,      /* stderr of a unit, without fields: whoever reads it adds the time */
     LOG_TO_JOURNAL,
+    LOG_TO_STREAM, /* stderr that is the journal's, without fields, with the level as it understands it */
 };
 
 static enum log_target log_target;
@@ -90,6 +91,12 @@ int log_open(void)
     return 0;
 }
 
+void log_last_words(void)
+{
+    if (log_target == LOG_TO_JOURNAL)
+        log_target = LOG_TO_STREAM;
+}
+
 void log_set_level(enum log_level level)
 {
     if (!atomic_load(&log_fixed))
@@ -122,7 +129,10 @@ static void write_stderr(enum log_level level, const char *message)
         if (localtime_r(&now.tv_sec, &local) && strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &local) > 0)
             (void)snprintf(stamp, sizeof stamp, "%s.%03ld ", date, now.tv_nsec / 1000000);
     }
-    len = snprintf(line, sizeof line, "%s%s: %s\n", stamp, log_level_name(level), message);
+    if (log_target == LOG_TO_STREAM)
+        len = snprintf(line, sizeof line, "<%d>%s\n", (int)level, message);
+    else
+        len = snprintf(line, sizeof line, "%s%s: %s\n", stamp, log_level_name(level), message);
     if (len <= 0 || (size_t)len >= sizeof line)
         return; /* can't be: the message was bounded */
     /* One write(): lines of several threads do not mix. A log that can't be written must not stop the program. */

@@ -33,6 +33,11 @@ const char *log_level_name(enum log_level level);
  * Returns 0, or -EINVAL if ETCP_LOG holds no level (it is then ignored; worth a warning). */
 int log_open(void);
 
+/* What is logged from now on is why the program ends at once, before there are threads. The journal learns of which unit a sender
+ * is by looking at the process, which may have gone by then, and the message would not be found under the unit; what comes by
+ * stderr is known to be the unit's. */
+void log_last_words(void);
+
 /* Sets the level, from the configuration at start and at reload. ETCP_LOG and log_force_level() have the last word. */
 void log_set_level(enum log_level level);
 

@@ -709,6 +709,7 @@ static int start(struct server *server)
     int r = snapshot_load(server->path, !inherits, &server->snapshot, &exit_code, &error);
 
     if (r != 0) {
+        log_last_words();
         log_message(LOG_LEVEL_ERROR, "%s", error.text);
         return exit_code;
     }

@@ -221,16 +221,19 @@ static void write_to_journal(void)
     CHECK(strstr(entry, "ETCP_AGENT") == NULL);
     CHECK(memmem(entry, (size_t)len, "ETCP_REASON\n\3\0\0\0\0\0\0\0a\nb", 23) != NULL); /* as the journal wants it */
     CHECK(strstr(entry, "CODE_FILE") == NULL);
+    log_last_words();
+    log_message(LOG_LEVEL_ERROR, "can't go on");
+    CHECK(recv(fd, entry, sizeof entry, MSG_DONTWAIT) < 0);
 }
 
-static void journal_gets_fields(void)
+static void journal_gets_fields_and_stderr_the_last_words(void)
 {
     const char *text = captured(write_to_journal);
 
     if (strcmp(text, "skipped") == 0)
         (void)printf("  skipped: no right to make a mount namespace\n");
     else
-        CHECK_STR(text, ""); /* nothing on stderr as well */
+        CHECK_STR(text, "<3>can't go on\n"); /* the last words alone, with their level */
 }
 
 static void levels_are_words(void)
@@ -376,7 +379,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(long_messages_are_cut),
     CHECK_CASE(lines_in_a_terminal_begin_with_the_time),
     CHECK_CASE(foreign_journal_stream_is_not_used),
-    CHECK_CASE(journal_gets_fields),
+    CHECK_CASE(journal_gets_fields_and_stderr_the_last_words),
     CHECK_CASE(levels_are_words),
     CHECK_CASE(escape_makes_everything_printable),
     CHECK_CASE(escape_never_cuts_within_a_character),
