@@ -287,8 +287,8 @@ static int show_all(const struct tool_command *command, const struct status_opti
     for (size_t i = 0; code != EX_OSERR && i < paths.count; i++) {
         int one = EX_OK;
 
-        if (options->which == NULL && !is_there(paths.paths[i])) {
-            continue; /* the directory of a daemon that does not run */
+        if ((options->which == NULL || paths.count > 1) && !is_there(paths.paths[i])) {
+            continue; /* the directory of a daemon that does not run; one that was named and is alone is complained about */
         }
         if (shown++ > 0 && !options->json) {
             (void)printf("\n");
