@@ -29,6 +29,9 @@ static const struct cli_program program = {
     .manual = "etcp-agent(8), etcp-agent.conf(5)",
 };
 
+/* Beyond draining: the last words of connections. */
+#define STOP_MARGIN_US 15000000u
+
 enum {
     EVENT_TERM,
     EVENT_INT,
@@ -43,6 +46,7 @@ struct agent {
     struct connector *connector;
     struct report *report;
     struct event *events[EVENTS];
+    uint64_t drain_timeout_us; /* of the configuration in use */
     int exit_code;
 };
 
@@ -88,7 +92,7 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
 
     (void)what;
     log_message(LOG_LEVEL_INFO, "%s: stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
-    tell_systemd("STOPPING=1");
+    (void)sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64, agent->drain_timeout_us + STOP_MARGIN_US);
     connector_stop(agent->connector);
 }
 
@@ -106,6 +110,7 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
     result = setup_load(agent->config, &setup, &config_bad, &error);
     if (result == 0) {
         const enum log_level level = setup->config->log_level;
+        const uint64_t drain_timeout_us = setup->config->drain_timeout_us;
 
         log_identity(setup);
         result = report_prepare(agent->report, setup->config, &error);
@@ -118,6 +123,7 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
         if (result == 0) {
             report_commit(agent->report);
             log_set_level(level);
+            agent->drain_timeout_us = drain_timeout_us;
             log_message(LOG_LEVEL_INFO, "configuration reloaded");
         } else {
             setup_free(setup);
@@ -187,6 +193,7 @@ static int run(const char *config, struct setup *setup)
     struct error_text error;
     int result, connected = 0;
 
+    agent.drain_timeout_us = settings->drain_timeout_us;
     result = loop_new(&agent.loop);
     if (result == 0) {
         connected = connector_new(agent.loop, setup, &connector_handler, &agent, &agent.connector, &error);

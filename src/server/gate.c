@@ -231,30 +231,59 @@ static int open_watched(struct gate *gate, const struct address *address, struct
     return 0;
 }
 
+/* Whether a passed socket is for agents, by its FileDescriptorName: ours, or what systemd calls a socket that has none (the
+ * name of its unit; "unknown" when there is no unit). Another name is meant for something that this server does not know. */
+static bool is_for_agents(const char *name)
+{
+    size_t len = strlen(name);
+
+    return strcmp(name, "etcp") == 0 || strcmp(name, "unknown") == 0 ||
+           (len > 7 && strcmp(name + len - 7, ".socket") == 0);
+}
+
+static int adopt(struct gate *gate, int fd, const char *name, struct error_text *ret_error)
+{
+    struct listener *listener = NULL;
+    char shown[128];
+    int r;
+
+    if (!is_for_agents(name)) {
+        (void)log_escape(name, strlen(name), shown, sizeof(shown));
+        return error_set(ret_error, -EINVAL, "a socket from systemd is named \"%s\": expected FileDescriptorName=etcp",
+                         shown);
+    }
+    r = listener_adopt(fd, &listener, ret_error);
+    if (r != 0) {
+        return r;
+    }
+    r = listener_watch(listener, gate->loop->base, on_readable, gate);
+    if (r != 0) {
+        listener_close(listener);
+        return error_set(ret_error, r, "sockets from systemd: %s", strerror(-r));
+    }
+    add(gate, listener);
+    return 0;
+}
+
 int gate_adopt(struct gate *gate, size_t *ret_count, struct error_text *ret_error)
 {
-    int count = sd_listen_fds(1);
+    char **names = NULL;
+    int count = sd_listen_fds_with_names(1, &names);
+    int r = 0;
 
     if (count < 0) {
         return error_set(ret_error, count, "sockets from systemd: %s", strerror(-count));
     }
     for (int i = 0; i < count; i++) {
-        struct listener *listener = NULL;
-        int r = listener_adopt(SD_LISTEN_FDS_START + i, &listener, ret_error);
-
-        if (r != 0) {
-            return r;
+        if (r == 0) {
+            r = adopt(gate, SD_LISTEN_FDS_START + i, names[i], ret_error);
         }
-        r = listener_watch(listener, gate->loop->base, on_readable, gate);
-        if (r != 0) {
-            listener_close(listener);
-            return error_set(ret_error, r, "sockets from systemd: %s", strerror(-r));
-        }
-        add(gate, listener);
+        free(names[i]);
     }
-    gate->inherited = count > 0;
+    free(names);
+    gate->inherited = r == 0 && count > 0;
     *ret_count = (size_t)count;
-    return 0;
+    return r;
 }
 
 /* ---- Another set of addresses ------------------------------------------------------------------------------------------ */
