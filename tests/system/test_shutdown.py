@@ -23,14 +23,17 @@ def begin_handshake(etcp, server, **options):
 def test_handshakes_under_way_are_answered(etcp):
     """Whoever has not sent its request is refused with a reason; whoever has its answer comes in and is sent home well."""
     server = etcp.server()
+    witness = etcp.connect(server)
+    witness.echo(witness.open(), b"still here")
     early, late = begin_handshake(etcp, server), begin_handshake(etcp, server)
     slow = begin_handshake(etcp, server)
     slow.send(slow.request()[:20])
     late.send(late.request())
     late.receive_response()
-    server.log.wait("accepted", 3)
+    server.log.wait("accepted", 4)
     server.signal(signal.SIGTERM)
-    server.log.wait("stopping")
+    assert witness.expect(peer.GOODBYE).code == peer.CODE_SHUTTING_DOWN  # the loop knows, and not only the log
+    witness.goodbye()
     early.send(early.request())
     assert early.receive(2) == bytes([peer.REFUSAL, peer.REFUSED_SHUTTING_DOWN])
     assert early.receive_end() == "fin"
@@ -40,7 +43,7 @@ def test_handshakes_under_way_are_answered(etcp):
     frames, how = late.connection().frames_to_end()
     assert [frame.code for frame in frames] == [peer.CODE_SHUTTING_DOWN, peer.CODE_OK] and how == "fin"
     assert server.wait() == 0
-    assert server.log.lines(r'disconnected: .* agent=agent reason="shutting down"')
+    assert len(server.log.lines(r'disconnected: .* agent=agent reason="shutting down"')) == 2
     assert not server.log.lines("handshake failed"), "a filter of the log would ban who did nothing wrong"
 
 
