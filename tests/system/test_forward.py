@@ -20,6 +20,7 @@ from relay import Path
 from traffic import Traffic
 
 RESET = struct.pack("ii", 1, 0)
+ENDLESS = b"x" * (1 << 26)  # more than any window
 
 
 def reset(sock):
@@ -205,13 +206,13 @@ def socket_error(sock):
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
-def fill(sock):
-    """Writes until nothing more is taken for a while; returns how much."""
+def fill(sock, data=ENDLESS, piece=65536):
+    """Writes `data` until nothing more is taken for a while; returns how much was."""
     sock.setblocking(False)
     total, stalled = 0, 0
-    while stalled < 20:
+    while stalled < 20 and total < len(data):
         try:
-            total += sock.send(b"x" * 65536)
+            total += sock.send(data[total : total + piece])
             stalled = 0
         except BlockingIOError:
             stalled += 1
@@ -349,24 +350,50 @@ def test_an_agent_that_is_no_longer_allowed_is_cut(etcp):
     assert is_reset(backend)
 
 
-def test_unix_backend_and_unix_listener(etcp):
+@contextlib.contextmanager
+def unix_tunnel(etcp):
+    """A tunnel between Unix sockets; yields it and what connects to it: () -> (client, backend)."""
     backend_path, local_path = etcp.path / "backend.sock", etcp.path / "local.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(backend_path))
         listener.listen(10)
         tunnel = Tunnel(etcp, to="unix:%s" % backend_path, listen="unix:%s" % local_path)
         tunnel.listener = listener
-        for _ in range(3):
+
+        def pair():
             client = etcp.keep(socket.socket(socket.AF_UNIX))
             client.settimeout(TIMEOUT)
             client.connect(str(local_path))
-            backend = tunnel.accept()
+            return client, tunnel.accept()
+
+        yield pair
+
+
+def test_unix_backend_and_unix_listener(etcp):
+    with unix_tunnel(etcp) as pair:
+        for _ in range(3):
+            client, backend = pair()
             exchange(client, backend)
             client.shutdown(socket.SHUT_WR)
             assert backend.recv(1) == b""
-            backend.sendall(b"x" * 500000)
-            backend.close()
+            thread = threading.Thread(target=lambda: (backend.sendall(b"x" * 500000), backend.close()))
+            thread.start()
             assert len(read_to_end(client)) == 500000
+            thread.join(TIMEOUT)
+
+
+@pytest.mark.parametrize("piece", (1000, 30000, 1 << 20))
+def test_unix_sockets_push_back(etcp, piece):
+    """A Unix socket's buffer holds less the smaller the pieces are. What is taken while nobody reads is bounded; all arrives."""
+    data = os.urandom(8_000_000)
+    with unix_tunnel(etcp) as pair:
+        for sender, receiver in (pair(), pair()[::-1]):
+            sent = fill(sender, data, piece)
+            assert sent < len(data)
+            thread = threading.Thread(target=lambda: (sender.sendall(data[sent:]), sender.close()))
+            thread.start()
+            assert read_to_end(receiver) == data
+            thread.join(TIMEOUT)
 
 
 def test_ipv6_listener(etcp):
