@@ -111,6 +111,7 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
     if (result == 0) {
         const enum log_level level = setup->config->log_level;
         const uint64_t drain_timeout_us = setup->config->drain_timeout_us;
+        const uint64_t busy_poll_us = setup->config->busy_poll_us;
 
         log_identity(setup);
         result = report_prepare(agent->report, setup->config, &error);
@@ -124,6 +125,7 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
             report_commit(agent->report);
             log_set_level(level);
             agent->drain_timeout_us = drain_timeout_us;
+            loop_set_busy_poll(agent->loop, busy_poll_us);
             log_message(LOG_LEVEL_INFO, "configuration reloaded");
         } else {
             setup_free(setup);
@@ -196,6 +198,7 @@ static int run(const char *config, struct setup *setup)
     agent.drain_timeout_us = settings->drain_timeout_us;
     result = loop_new(&agent.loop);
     if (result == 0) {
+        loop_set_busy_poll(agent.loop, settings->busy_poll_us);
         connected = connector_new(agent.loop, setup, &connector_handler, &agent, &agent.connector, &error);
         setup = connected == 0 ? NULL : setup;
     }

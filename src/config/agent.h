@@ -71,6 +71,7 @@ struct config_agent {
     uint32_t max_connections;   /* beyond, several forwarded ones share one */
     uint64_t idle_close_us;     /* when more than the spare ones are idle */
     uint64_t drain_timeout_us;  /* how long forwarded ones may go on when the agent ends */
+    uint64_t busy_poll_us;      /* 0: none */
     struct config_values *values;
 };
 

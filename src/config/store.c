@@ -88,7 +88,8 @@ static int store_number(const struct store *s, void *at)
         r = value_parse_duration(only_text(s), &number);
         value_format_duration(minimum, low);
         value_format_duration(maximum, high);
-        (void)snprintf(expected, sizeof expected, "a duration in ms, s, min or h from \"%s\" to \"%s\"", low, high);
+        (void)snprintf(expected, sizeof expected, "a duration in %s from \"%s\" to \"%s\"",
+                       s->option->maximum < 1e6 ? "us or ms" : "ms, s, min or h", low, high);
     }
     if (r < 0 || number < minimum || number > maximum)
         return bad(s, 0, expected);

@@ -27,7 +27,8 @@ void value_show(const char *text, size_t len, char *ret_text, size_t size)
 }
 
 /* Largest first, for printing. */
-static const struct unit duration_units[] = {{"h", 3600000000}, {"min", 60000000}, {"s", 1000000}, {"ms", 1000}};
+static const struct unit duration_units[] = {
+    {"h", 3600000000}, {"min", 60000000}, {"s", 1000000}, {"ms", 1000}, {"us", 1}};
 static const struct unit size_units[] = {{"MiB", 1048576}, {"KiB", 1024}, {"", 1}};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -12,7 +12,7 @@
 int value_parse_bool(const char *text, bool *ret_value);       /* true or false */
 int value_parse_number(const char *text, uint64_t *ret_value); /* decimal digits */
 int value_parse_real(const char *text, double *ret_value);     /* digits with at most one decimal point */
-int value_parse_duration(const char *text, uint64_t *ret_us);  /* 250ms 10s 5min 1h, and 0 */
+int value_parse_duration(const char *text, uint64_t *ret_us);  /* 50us 250ms 10s 5min 1h, and 0 */
 int value_parse_size(const char *text, uint64_t *ret_bytes);   /* 512 64KiB 1MiB */
 
 /* Shows text of a file in a message: escaped, cut to fit, and not at all if it may be a secret key in the wrong place. */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -169,14 +170,89 @@ void loop_free(struct loop *loop)
     free(loop);
 }
 
+/* Handles what is there, and waits for it if `flags` let it. Returns whether there was anything, or -EIO. */
+static int turn(struct loop *loop, int flags)
+{
+    (void)event_base_get_max_events(loop->base, EVENT_BASE_COUNT_ACTIVE, 1);
+    if (event_base_loop(loop->base, flags | EVLOOP_NO_EXIT_ON_EMPTY) < 0) {
+        return -EIO;
+    }
+    return event_base_get_max_events(loop->base, EVENT_BASE_COUNT_ACTIVE, 1) > 0;
+}
+
+/* Polls until nothing has come for `busy_poll`. The processor is offered to others between two looks: on few cores the
+ * one who is to send what we wait for may need ours. Returns whether anything came, or -EIO. */
+static int spin(struct loop *loop)
+{
+    uint64_t until = loop_now_us() + loop->busy_poll_us;
+    bool paid = false;
+
+    loop->spins++;
+    while (!loop->stopping && loop->busy_poll_us > 0) {
+        int r = turn(loop, EVLOOP_NONBLOCK);
+        uint64_t now = loop_now_us();
+
+        if (r < 0) {
+            return r;
+        }
+        if (r > 0) {
+            paid = true;
+            until = now + loop->busy_poll_us;
+        } else if (now >= until) {
+            break;
+        } else {
+            (void)sched_yield();
+        }
+    }
+    return paid;
+}
+
+/* Sleeps once, after a spin if spins have been paying. One that was left out would have paid if the next event came within its
+ * time: then they are tried again. So a loop that has nothing to do neither spins nor wakes. */
+static int turn_busily(struct loop *loop)
+{
+    uint64_t began = loop_now_us();
+    int r = 0;
+
+    if (loop->unpaid_spins < LOOP_UNPAID_SPINS_MAX) {
+        r = spin(loop);
+        if (r < 0 || loop->stopping || loop->busy_poll_us == 0) {
+            return r;
+        }
+        loop->unpaid_spins = r > 0 ? 0 : loop->unpaid_spins + 1;
+    }
+    loop->sleeps++;
+    r = turn(loop, EVLOOP_ONCE);
+    if (loop->unpaid_spins == LOOP_UNPAID_SPINS_MAX && loop_now_us() - began <= loop->busy_poll_us) {
+        loop->unpaid_spins = 0;
+    }
+    return r;
+}
+
 int loop_run(struct loop *loop)
 {
-    return event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY) < 0 ? -EIO : 0;
+    int r = 0;
+
+    loop->stopping = false;
+    while (r >= 0 && !loop->stopping) {
+        r = loop->busy_poll_us > 0 ? turn_busily(loop) : turn(loop, 0);
+    }
+    return r < 0 ? r : 0;
 }
 
 void loop_stop(struct loop *loop)
 {
+    loop->stopping = true;
     (void)event_base_loopbreak(loop->base); /* fails only without a base */
+}
+
+void loop_set_busy_poll(struct loop *loop, uint64_t us)
+{
+    if (us != loop->busy_poll_us) {
+        loop->busy_poll_us = us;
+        loop->unpaid_spins = LOOP_UNPAID_SPINS_MAX;
+        (void)event_base_loopbreak(loop->base); /* a turn without end begins anew */
+    }
 }
 
 void loop_post_letter(struct loop *loop, struct loop_letter *letter)

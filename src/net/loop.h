@@ -20,6 +20,9 @@ enum { LOOP_BUFFER_BYTES = 256 * 1024 };
 /* The most pieces that one write is gathered from. */
 enum { LOOP_PIECES_MAX = 64 };
 
+/* So many spins in a row without an event, and the loop leaves them out until one would have paid. */
+enum { LOOP_UNPAID_SPINS_MAX = 8 };
+
 /* What link.c has sealed and not yet written, of one link at a time; empty whenever the loop turns. */
 struct loop_batch {
     struct link *owner;
@@ -54,6 +57,10 @@ struct loop {
     struct splice *orphans;             /* splices that have only their socket left (splice.c) */
     struct loop_mailbox *mailbox;
     uint64_t received_bytes, sent_bytes; /* on the wire, by all connections that the loop has had */
+    uint64_t busy_poll_us;
+    unsigned unpaid_spins;  /* in a row */
+    uint64_t spins, sleeps; /* with busy_poll; for tests */
+    bool stopping;
 };
 
 /* Returns 0 and an owned loop, or -errno. */
@@ -67,6 +74,10 @@ int loop_run(struct loop *loop);
 
 /* Ends loop_run() after the current callbacks. From the loop's own thread only. */
 void loop_stop(struct loop *loop);
+
+/* How long the loop polls for the next event before it sleeps (`busy_poll`); 0, as it is at first: not at all. It does so only
+ * while that pays. From the loop's own thread, or before it runs. */
+void loop_set_busy_poll(struct loop *loop, uint64_t us);
 
 /* Monotonic time in microseconds, read anew at each call (vDSO, no system call). */
 uint64_t loop_now_us(void);

@@ -74,6 +74,7 @@ int worker_init(struct worker *worker, struct loop *loop, struct census *census,
 
     *worker = (struct worker){.loop = loop, .census = census, .handler = handler, .user = user};
     worker->snapshot = snapshot_hold(snapshot);
+    loop_set_busy_poll(loop, worker->snapshot->config->busy_poll_us);
     r = init_host(&worker->host, loop);
     return r != 0 ? r : arm_sweep(worker);
 }
@@ -149,6 +150,7 @@ void worker_reload(struct worker *worker, struct snapshot *snapshot)
         session_reload(session, old);
     }
     snapshot_release(old);
+    loop_set_busy_poll(worker->loop, worker->snapshot->config->busy_poll_us);
     tally_prune(&worker->services, worker->snapshot->config);
     if (arm_sweep(worker) != 0) {
         log_message(LOG_LEVEL_ERROR, "idle_timeout has no effect: %s", strerror(ENOMEM));

@@ -80,6 +80,18 @@ def has_keepalive(local_port, remote_port):
     raise AssertionError("no such connection")
 
 
+def of_threads(program, field):
+    """A field of proc_pid_status(5) of each of a program's threads."""
+    pattern = re.compile(r"^%s:\s*(\w+)" % field, re.M)
+    files = pathlib.Path("/proc/%d/task" % program.pid).glob("*/status")
+    return [pattern.search(file.read_text()).group(1) for file in files]
+
+
+def sleeps(program):
+    """How often its threads have gone to sleep by themselves."""
+    return sum(map(int, of_threads(program, "voluntary_ctxt_switches")))
+
+
 NOBODY = 65534
 
 

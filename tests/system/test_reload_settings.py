@@ -11,7 +11,7 @@ import pytest
 
 import classic_peer
 import etcp_peer as peer
-from harness import TIMEOUT, eventually, free_port, has_keepalive
+from harness import TIMEOUT, eventually, free_port, has_keepalive, sleeps
 
 TESTS = {}
 ECHO = 'service "echo" { type = "echo" allow = {"*"} }\n'
@@ -169,6 +169,22 @@ def drain_timeout(etcp):
     edited.edit(drain_timeout='"200ms"')
     edited.server.signal(signal.SIGTERM)
     assert edited.server.wait() == 0
+
+
+@setting("busy_poll")
+def busy_poll(etcp):
+    edited = Edited(etcp, workers=1)
+
+    def polls():
+        before = sleeps(edited.server)
+        for _ in range(20):
+            edited.stays()
+        return sleeps(edited.server) - before < 10
+
+    edited.edit(workers=1, busy_poll='"10ms"')
+    eventually(polls, "the server polls")
+    edited.edit(workers=1)
+    eventually(lambda: not polls(), "the server sleeps")
 
 
 def look(path):

@@ -7,6 +7,11 @@
 
 #include "check.h"
 
+/* What the file itself may hold. */
+#define AGENT_WORDS                                                                                                \
+    "server server_key identity network_key_file suite connect_timeout log_level status_socket spare_connections " \
+    "max_connections idle_close drain_timeout busy_poll reconnect heartbeat metrics message forward"
+
 #define KEY_1  "etcp-pub-0ur6xuUgdsPbMpranN324KhTICp7PcCC7N5WuZrbkS-yMDR6"
 #define KEY_2  "etcp-pub-dbZtp7M3bti65HjDxn__tvFauWXEviiLIE6_JJmz90kpgd-N"
 #define SECRET "etcp-sec-jH2CzUEGW-u6_Y9WMsw5yIrhP8pDabC0nNbTdKozVbiigee_"
@@ -156,10 +161,9 @@ static void wrong_values_are_errors(void)
                                        "to 64 of a-z 0-9 . _ -, the first a letter or digit"},
         {"message { service = \".x\" }", "agent.conf:1: bad value \".x\" for message.service: expected a service name: "
                                          "1 to 64 of a-z 0-9 . _ -, the first a letter or digit"},
-        {"messages { }", "agent.conf:1: unknown option or section \"messages\": expected one of: server server_key "
-                         "identity network_key_file suite connect_timeout log_level status_socket spare_connections "
-                         "max_connections idle_close "
-                         "drain_timeout reconnect heartbeat metrics message forward"},
+        {"busy_poll = \"11ms\"",
+         "agent.conf:1: bad value \"11ms\" for busy_poll: expected a duration in us or ms from \"0\" to \"10ms\""},
+        {"messages { }", "agent.conf:1: unknown option or section \"messages\": expected one of: " AGENT_WORDS},
         {"message \"x\" { }", "agent.conf:1: section \"message\" has a title: expected message {"},
         {"message { }\nmessage { }", "agent.conf:2: section \"message\" is given twice: expected it once, see line 1"},
         {"forward \"pg\" { listen = \"127.0.0.1:5432\" }",
@@ -184,10 +188,7 @@ static void wrong_values_are_errors(void)
         {"suite = \"classic\"\nforward \"a\" { listen = \"[::1]:5432\" service = \"pg\" }",
          "agent.conf:1: suite = \"classic\" with a forward: expected one or the other: the classic suite has no "
          "streams"},
-        {"bind = {\"a:1\"}", "agent.conf:1: unknown option or section \"bind\": expected one of: server server_key "
-                             "identity network_key_file suite connect_timeout log_level status_socket "
-                             "spare_connections max_connections idle_close "
-                             "drain_timeout reconnect heartbeat metrics message forward"},
+        {"bind = {\"a:1\"}", "agent.conf:1: unknown option or section \"bind\": expected one of: " AGENT_WORDS},
     };
 
     bad_each(inputs, CHECK_COUNT(inputs));
@@ -233,10 +234,7 @@ static void secrets_in_the_wrong_place_are_not_shown(void)
          "agent.conf:1: bad value \"(a secret)\" for suite: expected one of: auto aes256gcm chacha20poly1305 classic"},
         {"server = {\"[" SECRET "]:1\"}",
          "agent.conf:1: server: bad address \"(a secret)\": expected host:port, [v6]:port or unix:/path"},
-        {SECRET " = 1", "agent.conf:1: unknown option or section \"(a secret)\": expected one of: server server_key "
-                        "identity network_key_file suite connect_timeout log_level status_socket spare_connections "
-                        "max_connections idle_close "
-                        "drain_timeout reconnect heartbeat metrics message forward"},
+        {SECRET " = 1", "agent.conf:1: unknown option or section \"(a secret)\": expected one of: " AGENT_WORDS},
         {"\"" SECRET "\" = 1", "agent.conf:1: \"(a secret)\" in quotes: expected the name of an option or section"},
         {"suite " SECRET, "agent.conf:1: unexpected \"(a secret)\": expected \"=\""},
         {"server = {\"a:1\" " SECRET "}",

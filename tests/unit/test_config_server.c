@@ -11,6 +11,11 @@
 
 #include "check.h"
 
+/* What the file itself may hold. */
+#define SERVER_WORDS                                                                                            \
+    "bind log_level identity authorized_agents network_key_file classic classic_service workers drain_timeout " \
+    "busy_poll status_socket limits heartbeat metrics service"
+
 static struct config_server *good(const char *text)
 {
     struct config_server *config = NULL;
@@ -79,6 +84,7 @@ static void defaults_are_those_of_the_manual(void)
     CHECK_INT(c->heartbeat.interval_us, 15000000);
     CHECK_INT(c->heartbeat.timeout_us, 45000000);
     CHECK_INT(c->drain_timeout_us, 30000000);
+    CHECK_INT(c->busy_poll_us, 0);
     CHECK_STR(c->status_socket, "");
     CHECK_INT(c->metrics.kind, 0);
     CHECK_INT(c->service_count, 1);
@@ -91,16 +97,17 @@ static void defaults_are_those_of_the_manual(void)
 
 static void every_option_is_taken(void)
 {
-    struct config_server *c = good("# comment\r\n"
-                                   "bind = {'[::1]:0', \"unix:/run/x y.sock\",\n  host.example:65535,}\n"
-                                   "log_level=debug identity=\"/k\" authorized_agents=/a network_key_file = ''\n"
-                                   "classic = true classic_service = \"talk\" workers = 256 drain_timeout = 0\n"
-                                   "limits { max_connections = 1 max_connections_per_address = 2 max_handshakes = 3\n"
-                                   "  max_streams = 4 handshake_timeout = \"250ms\" idle_timeout = \"1h\"\n"
-                                   "  max_message = \"1KiB\" }\n"
-                                   "heartbeat { timeout = 2min interval = 1min }\n"
-                                   "service \"talk\" { type = \"echo\" allow = {\"web1\", \"*\", \"Web.2_-\"} }\n"
-                                   "service \"9\" { allow = {} type = echo }");
+    struct config_server *c =
+        good("# comment\r\n"
+             "bind = {'[::1]:0', \"unix:/run/x y.sock\",\n  host.example:65535,}\n"
+             "log_level=debug identity=\"/k\" authorized_agents=/a network_key_file = ''\n"
+             "classic = true classic_service = \"talk\" workers = 256 drain_timeout = 0 busy_poll = \"50us\"\n"
+             "limits { max_connections = 1 max_connections_per_address = 2 max_handshakes = 3\n"
+             "  max_streams = 4 handshake_timeout = \"250ms\" idle_timeout = \"1h\"\n"
+             "  max_message = \"1KiB\" }\n"
+             "heartbeat { timeout = 2min interval = 1min }\n"
+             "service \"talk\" { type = \"echo\" allow = {\"web1\", \"*\", \"Web.2_-\"} }\n"
+             "service \"9\" { allow = {} type = echo }");
 
     CHECK_INT(c->bind_count, 3);
     CHECK_STR(c->bind[0].host, "::1");
@@ -116,6 +123,7 @@ static void every_option_is_taken(void)
     CHECK_STR(c->classic_service, "talk");
     CHECK_INT(c->workers, 256);
     CHECK_INT(c->drain_timeout_us, 0);
+    CHECK_INT(c->busy_poll_us, 50);
     CHECK_INT(c->limits.max_connections, 1);
     CHECK_INT(c->limits.max_connections_per_address, 2);
     CHECK_INT(c->limits.max_handshakes, 3);
@@ -139,36 +147,21 @@ static void every_option_is_taken(void)
 static void unknown_names_are_errors(void)
 {
     static const struct bad_input inputs[] = {
-        {"\n\nbindd = 1",
-         "server.conf:3: unknown option or section \"bindd\": expected one of: bind log_level identity "
-         "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket limits "
-         "heartbeat metrics service"},
+        {"\n\nbindd = 1", "server.conf:3: unknown option or section \"bindd\": expected one of: " SERVER_WORDS},
         {"limits {\n max_stream = 1\n}",
          "server.conf:2: unknown option \"max_stream\" in section \"limits\": expected one of: max_connections "
          "max_connections_per_address max_handshakes max_streams handshake_timeout idle_timeout max_message"},
         {"include(\"/etc/passwd\")",
-         "server.conf:1: unknown option or section \"include\": expected one of: bind log_level identity "
-         "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket limits "
-         "heartbeat metrics service"},
-        {"include = 1",
-         "server.conf:1: unknown option or section \"include\": expected one of: bind log_level identity "
-         "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket limits "
-         "heartbeat metrics service"},
-        {"limit {}", "server.conf:1: unknown option or section \"limit\": expected one of: bind log_level identity "
-                     "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket "
-                     "limits heartbeat metrics service"},
+         "server.conf:1: unknown option or section \"include\": expected one of: " SERVER_WORDS},
+        {"include = 1", "server.conf:1: unknown option or section \"include\": expected one of: " SERVER_WORDS},
+        {"limit {}", "server.conf:1: unknown option or section \"limit\": expected one of: " SERVER_WORDS},
         {"limits|max_streams = 4",
          "server.conf:1: unexpected character '|': expected values with such characters in quotes"},
-        {"bind.x = 4", "server.conf:1: unknown option or section \"bind.x\": expected one of: bind log_level identity "
-                       "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket "
-                       "limits heartbeat metrics service"},
+        {"bind.x = 4", "server.conf:1: unknown option or section \"bind.x\": expected one of: " SERVER_WORDS},
         {"service \"x\" {\n type=echo\n allow={}\n limits {} }",
          "server.conf:4: unknown option \"limits\" in section \"service\": expected one of: type allow to "
          "connect_timeout proxy_protocol keepalive user_timeout"},
-        {"interval = \"1s\"",
-         "server.conf:1: unknown option or section \"interval\": expected one of: bind log_level identity "
-         "authorized_agents network_key_file classic classic_service workers drain_timeout status_socket limits "
-         "heartbeat metrics service"},
+        {"interval = \"1s\"", "server.conf:1: unknown option or section \"interval\": expected one of: " SERVER_WORDS},
         {"\"bind\" = {\"0.0.0.0:1\"}", "server.conf:1: \"bind\" in quotes: expected the name of an option or section"},
         {"\x1b[31mred = 1", "server.conf:1: unexpected byte 0x1b: expected text"},
     };
@@ -280,6 +273,12 @@ static void wrong_values_are_errors(void)
                                            "in bytes, KiB or MiB from \"17\" to \"64KiB\""},
         {"drain_timeout = \"61min\"", "server.conf:1: bad value \"61min\" for drain_timeout: expected a duration in "
                                       "ms, s, min or h from \"0\" to \"1h\""},
+        {"busy_poll = \"20ms\"",
+         "server.conf:1: bad value \"20ms\" for busy_poll: expected a duration in us or ms from \"0\" to \"10ms\""},
+        {"busy_poll = 50",
+         "server.conf:1: bad value \"50\" for busy_poll: expected a duration in us or ms from \"0\" to \"10ms\""},
+        {"busy_poll = true",
+         "server.conf:1: bad value \"true\" for busy_poll: expected a duration in us or ms from \"0\" to \"10ms\""},
         {"identity = \"server.key\"",
          "server.conf:1: bad value \"server.key\" for identity: expected the absolute path of a file"},
         {"identity = \"/etc/\"",

@@ -15,6 +15,8 @@ static void durations_need_a_unit(void)
     } cases[] = {
         {"0", 0, 0},
         {"0s", 0, 0},
+        {"1us", 0, 1},
+        {"50us", 0, 50},
         {"1ms", 0, 1000},
         {"250ms", 0, 250000},
         {"10s", 0, 10000000},
@@ -25,6 +27,8 @@ static void durations_need_a_unit(void)
         {"s", -EINVAL, 7},
         {"1 s", -EINVAL, 7},
         {"1S", -EINVAL, 7},
+        {"1u", -EINVAL, 7},
+        {"0.5us", -EINVAL, 7},
         {"1.5s", -EINVAL, 7},
         {"-1s", -EINVAL, 7},
         {"+1s", -EINVAL, 7},

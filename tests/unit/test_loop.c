@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include <etcp/etcp.h>
+#include <event2/event.h>
 
 #include "check.h"
 #include "net/loop.h"
@@ -131,6 +132,158 @@ static void unread_letters_are_freed_with_the_loop(void)
     loop_free(NULL);
 }
 
+/* A timer that comes again long after busy_poll, and what is done at each time. */
+struct pulse {
+    struct loop *loop;
+    struct event *timer;
+    unsigned beats;
+    bool (*beat)(struct pulse *pulse); /* whether to go on */
+    struct loop_letter letter;
+    uint64_t mark;
+};
+
+static const struct timeval pause_30ms = {.tv_usec = 30000};
+
+enum { BEATS = 10, BUSY_POLL_US = 1000 };
+
+static void on_pulse(evutil_socket_t fd, short what, void *arg)
+{
+    struct pulse *pulse = arg;
+
+    (void)fd;
+    (void)what;
+    pulse->beats++;
+    if (pulse->beat(pulse)) {
+        CHECK_INT(event_add(pulse->timer, &pause_30ms), 0);
+    } else {
+        loop_stop(pulse->loop);
+    }
+}
+
+static void start_pulse(struct pulse *pulse, bool (*beat)(struct pulse *pulse))
+{
+    pulse->beat = beat;
+    pulse->beats = 0;
+    if (pulse->timer == NULL) {
+        pulse->timer = evtimer_new(pulse->loop->base, on_pulse, pulse);
+    }
+    CHECK(pulse->timer != NULL);
+    CHECK_INT(event_add(pulse->timer, &pause_30ms), 0);
+}
+
+static void end_pulse(struct pulse *pulse)
+{
+    event_free(pulse->timer);
+    loop_free(pulse->loop);
+}
+
+static bool some_beats(struct pulse *pulse)
+{
+    return pulse->beats < BEATS;
+}
+
+static bool until_spins_are_left_out(struct pulse *pulse)
+{
+    return pulse->loop->unpaid_spins < LOOP_UNPAID_SPINS_MAX;
+}
+
+/* Posts itself until the loop spins: there is always something to do. */
+static void on_work(void *arg)
+{
+    struct pulse *pulse = arg;
+
+    if (pulse->loop->spins > pulse->mark) {
+        loop_stop(pulse->loop);
+    } else {
+        loop_post_letter(pulse->loop, &pulse->letter);
+    }
+}
+
+static void work(struct pulse *pulse)
+{
+    pulse->letter = (struct loop_letter){.fn = on_work, .arg = pulse};
+    pulse->mark = pulse->loop->spins;
+    loop_post_letter(pulse->loop, &pulse->letter);
+    CHECK_INT(loop_run(pulse->loop), 0);
+}
+
+static void an_idle_loop_sleeps_at_once(void)
+{
+    struct pulse pulse = {.loop = make_loop()};
+
+    loop_set_busy_poll(pulse.loop, BUSY_POLL_US);
+    start_pulse(&pulse, some_beats);
+    CHECK_INT(loop_run(pulse.loop), 0);
+    CHECK_INT(pulse.loop->spins, 0);
+    CHECK(pulse.loop->sleeps >= BEATS);
+    end_pulse(&pulse);
+}
+
+static void without_busy_poll_nothing_is_counted(void)
+{
+    struct pulse pulse = {.loop = make_loop()};
+
+    start_pulse(&pulse, some_beats);
+    CHECK_INT(loop_run(pulse.loop), 0);
+    CHECK_INT(pulse.loop->spins + pulse.loop->sleeps, 0);
+    end_pulse(&pulse);
+}
+
+static void spins_begin_when_they_would_have_paid_and_end_when_they_do_not(void)
+{
+    struct pulse pulse = {.loop = make_loop()};
+
+    loop_set_busy_poll(pulse.loop, BUSY_POLL_US);
+    for (unsigned round = 0; round < 3; round++) {
+        work(&pulse);
+        CHECK(pulse.loop->spins > pulse.mark);
+
+        start_pulse(&pulse, until_spins_are_left_out);
+        CHECK_INT(loop_run(pulse.loop), 0);
+        pulse.mark = pulse.loop->spins;
+        start_pulse(&pulse, some_beats);
+        CHECK_INT(loop_run(pulse.loop), 0);
+        CHECK_INT(pulse.loop->spins, pulse.mark); /* it is idle again */
+    }
+    end_pulse(&pulse);
+}
+
+static bool switch_over(struct pulse *pulse)
+{
+    loop_set_busy_poll(pulse->loop, pulse->beats % 2 == 0 ? BUSY_POLL_US : 0);
+    return pulse->beats < BEATS;
+}
+
+static void busy_poll_can_be_changed_while_the_loop_runs(void)
+{
+    struct pulse pulse = {.loop = make_loop()};
+
+    start_pulse(&pulse, switch_over);
+    CHECK_INT(loop_run(pulse.loop), 0);
+    CHECK_INT(pulse.beats, BEATS);
+    CHECK_INT(pulse.loop->sleeps, BEATS / 2 - 1); /* one for every second beat; after the last one it stops */
+    work(&pulse);
+    CHECK(pulse.loop->spins > 0);
+    end_pulse(&pulse);
+}
+
+static void letters_of_all_threads_arrive_while_it_spins(void)
+{
+    struct box box = {.loop = make_loop(), .want = THREADS * LETTERS};
+    pthread_t threads[THREADS];
+
+    loop_set_busy_poll(box.loop, BUSY_POLL_US);
+    for (unsigned i = 0; i < THREADS; i++) {
+        CHECK_INT(pthread_create(&threads[i], NULL, post_many, &box), 0);
+    }
+    CHECK_INT(loop_run(box.loop), 0);
+    CHECK_INT(box.got, THREADS * LETTERS);
+    for (unsigned i = 0; i < THREADS; i++) {
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+    }
+    loop_free(box.loop);
+}
+
 static void the_clock_does_not_go_back(void)
 {
     uint64_t before = loop_now_us();
@@ -144,9 +297,17 @@ static void the_clock_does_not_go_back(void)
 }
 
 static const struct check_case cases[] = {
-    CHECK_CASE(letters_of_all_threads_arrive),          CHECK_CASE(letters_keep_their_order),
-    CHECK_CASE(a_letter_taken_back_is_not_read),        CHECK_CASE(a_letter_can_take_back_the_one_behind_it),
-    CHECK_CASE(unread_letters_are_freed_with_the_loop), CHECK_CASE(the_clock_does_not_go_back),
+    CHECK_CASE(letters_of_all_threads_arrive),
+    CHECK_CASE(letters_keep_their_order),
+    CHECK_CASE(a_letter_taken_back_is_not_read),
+    CHECK_CASE(a_letter_can_take_back_the_one_behind_it),
+    CHECK_CASE(unread_letters_are_freed_with_the_loop),
+    CHECK_CASE(the_clock_does_not_go_back),
+    CHECK_CASE(an_idle_loop_sleeps_at_once),
+    CHECK_CASE(without_busy_poll_nothing_is_counted),
+    CHECK_CASE(spins_begin_when_they_would_have_paid_and_end_when_they_do_not),
+    CHECK_CASE(busy_poll_can_be_changed_while_the_loop_runs),
+    CHECK_CASE(letters_of_all_threads_arrive_while_it_spins),
 };
 
 CHECK_MAIN(cases)
