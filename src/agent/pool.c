@@ -18,7 +18,12 @@
 enum {
     CONNECTING_MAX = 16, /* at a time, so that a server's limits on handshakes are not met */
     SWEEP_PART = 4,      /* idle carriers are looked for so often in idle_close */
+    SHARE_FROM = 8,      /* with so many carriers, quiet ones are shared before more are made */
 };
+
+/* A carrier is quiet while it moves less than this in large records, as seen over at least SAMPLE_US. */
+#define QUIET_KIB_PER_S 256u
+#define SAMPLE_US       100000u
 
 /* After a carrier that could not be made. */
 #define HOLD_US 1000000u
@@ -32,10 +37,12 @@ struct carrier {
     void *user;
     size_t streams;
     uint64_t idle_since_us;
-    bool listed_idle; /* which list it is in */
-    bool draining;    /* takes no more streams */
-    bool reserved;    /* the main one: has other work */
-    bool ending;      /* we have said goodbye */
+    uint64_t sampled_us, sampled_bytes; /* how much it had moved in large records, and when */
+    bool listed_idle;                   /* which list it is in */
+    bool draining;                      /* takes no more streams */
+    bool reserved;                      /* the main one: has other work */
+    bool ending;                        /* we have said goodbye */
+    bool busy;                          /* not quiet when it was looked at last */
 };
 
 /* Idle carriers, the one that was used last first; and all others. */
@@ -131,6 +138,7 @@ static void on_up(struct client *client, struct link *link, void *user)
     struct pool *pool = carrier->pool;
 
     carrier->link = link;
+    carrier->sampled_us = loop_now_us();
     pool->connecting--;
     list_again(carrier);
     log_message(LOG_LEVEL_DEBUG, "one more connection to %s: %zu", client_server_text(client), pool->count + 1);
@@ -212,6 +220,42 @@ static const struct client_handler client_handler = {
     .closed = on_closed,
 };
 
+/* ---- Which one ------------------------------------------------------------------------------------------------------- */
+
+static bool is_busy(struct carrier *carrier, uint64_t now)
+{
+    const uint64_t bytes = link_bulk_bytes(carrier->link);
+    const uint64_t past_us = now - carrier->sampled_us;
+
+    if (past_us >= SAMPLE_US) {
+        carrier->busy = (bytes - carrier->sampled_bytes) / 1024u * 1000000u >= QUIET_KIB_PER_S * past_us;
+        carrier->sampled_us = now;
+        carrier->sampled_bytes = bytes;
+    }
+    return carrier->busy;
+}
+
+/* Of those that carry streams, the one that has the fewest, NULL if there is none. */
+static struct carrier *least_loaded(struct pool *pool, bool only_quiet)
+{
+    const uint64_t now = loop_now_us();
+    struct carrier *best = NULL;
+
+    for (struct carrier *carrier = pool->others; carrier != NULL; carrier = carrier->next) {
+        if (carrier->link != NULL && !carrier->draining && !carrier->ending &&
+            (best == NULL || carrier->streams < best->streams) && !(only_quiet && is_busy(carrier, now))) {
+            best = carrier;
+        }
+    }
+    return best;
+}
+
+/* Whether the next stream shares a carrier though another could be made. */
+static bool shares_quiet(struct pool *pool)
+{
+    return pool->count + 1 - pool->connecting >= SHARE_FROM && least_loaded(pool, true) != NULL;
+}
+
 static int make_carrier(struct pool *pool)
 {
     const struct config_agent *config = config_of(pool);
@@ -270,11 +314,10 @@ static void arm_timer(struct pool *pool)
 
 void pool_want(struct pool *pool, size_t waiting)
 {
-    const size_t spare = config_of(pool)->spare_connections;
+    const size_t wanted = shares_quiet(pool) ? 0 : waiting + config_of(pool)->spare_connections;
 
     pool->waiting = waiting;
-    while (may_make(pool) && pool->connecting < CONNECTING_MAX &&
-           pool->connecting + pool->idle_count < waiting + spare) {
+    while (may_make(pool) && pool->connecting < CONNECTING_MAX && pool->connecting + pool->idle_count < wanted) {
         if (make_carrier(pool) != 0) {
             pool->hold_until_us = loop_now_us() + HOLD_US;
         }
@@ -284,25 +327,14 @@ void pool_want(struct pool *pool, size_t waiting)
 
 /* ---- Streams --------------------------------------------------------------------------------------------------------- */
 
-static struct carrier *least_loaded(struct pool *pool)
-{
-    struct carrier *best = NULL;
-
-    for (struct carrier *carrier = pool->others; carrier != NULL; carrier = carrier->next) {
-        if (carrier->link != NULL && !carrier->draining && !carrier->ending &&
-            (best == NULL || carrier->streams < best->streams)) {
-            best = carrier;
-        }
-    }
-    return best;
-}
-
 struct carrier *pool_take(struct pool *pool)
 {
     struct carrier *carrier = pool->idle;
 
-    if (carrier == NULL && !may_make(pool)) {
-        carrier = least_loaded(pool);
+    if (carrier == NULL && shares_quiet(pool)) {
+        carrier = least_loaded(pool, true);
+    } else if (carrier == NULL && !may_make(pool)) {
+        carrier = least_loaded(pool, false);
     }
     if (carrier != NULL) {
         carrier->streams++;
@@ -334,6 +366,9 @@ void pool_drain(struct carrier *carrier)
 void pool_main_up(struct pool *pool, struct link *link, bool reserved)
 {
     pool->main.link = link;
+    pool->main.busy = false;
+    pool->main.sampled_us = loop_now_us();
+    pool->main.sampled_bytes = 0;
     pool->main.reserved = reserved;
     pool->main.draining = false;
     list_again(&pool->main);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The connections that carry streams, and which of them takes the next one: an idle one if there is one, else a new one; above
- * the limit they are shared. A few spare ones are kept ready, surplus ones closed after a while.
+ * The connections that carry streams, and which of them takes the next one: an idle one if there is one, else a new one. From some
+ * number on, and always above the limit, they are shared: a quiet one first, whose streams move little, so that nobody waits
+ * behind another's bulk, and what several say at once is one write. A few spare ones are kept ready, surplus ones closed after
+ * a while.
  *
  * The first connection is the connector's, which also knows when to try again: only while that one is up does the pool make
  * others, which go the same way as they came. */

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * How output stays in order: what is sealed becomes a piece of the loop's batch, wherever it lies, and the batch is
- * written when the pump ends, when it is full, when another link of the loop wants it, and before anything that it
- * points to goes away. What the socket does not take then is copied to the link's backlog, and while there is a backlog
- * nothing is sealed. So the order of sealing is the order on the wire, and memory is bounded by one batch.
+ * The pump itself; outgoing.c has the order of its output.
  *
  * Input goes on while there is a backlog: two ends that both stopped reading until the other reads would wait for each
  * other. Credit bounds what arrives, and ETCP_CONTROL_MAX what has to be answered. Only the classic suite has neither: there
@@ -24,68 +21,22 @@
 #include <sys/uio.h>
 
 #include <event2/event.h>
-#include <event2/event_struct.h>
 
+#include "net/link_state.h"
 #include "net/loop.h"
+#include "net/outgoing.h"
 
 /* Section 3, Closing. */
 #define LINGER_US 1000000u
 enum { LINGER_BYTES = 1024 * 1024 };
 
-/* How long last words may wait for a peer that does not read, and how long other output may without a byte being taken. */
-#define FLUSH_US 5000000u
-#define STALL_US 60000000u
-
-/* What link_send_from() reads into each record: whole records of 16 KiB, as the library's own choice. */
 enum {
-    RECORD_BYTES = 16 * 1024,
-    RECORD_DATA = RECORD_BYTES - ETCP_DATA_HEAD - ETCP_TAG,
-    RECORDS_MAX = LOOP_BUFFER_BYTES / RECORD_BYTES + 1,
+    RECORDS_MAX = LOOP_BUFFER_BYTES / (ETCP_DATA_HEAD + LINK_RECORD_DATA + ETCP_TAG) + 1,
+    BULK_RECORD = 4096, /* link_bulk_bytes() */
 };
 
 /* How old a measured round trip may be. */
 #define MEASURE_US 1000000u
-
-/* Copying a record of this size costs less than the system call that would be needed instead. */
-enum { COPY_MAX = 32 * 1024 };
-
-enum link_state {
-    LINK_OPEN,
-    LINK_FLUSHING,  /* the last words are on their way */
-    LINK_LINGERING, /* they are out and writing is shut down: read and discard */
-    LINK_ENDED,     /* `closed` is due */
-};
-
-struct bytes {
-    size_t off, len; /* what is left: from off to len */
-    uint8_t data[];
-};
-
-struct link {
-    struct loop *loop;
-    struct etcp_conn *conn;
-    const struct link_handler *handler;
-    void *user;
-    int fd;
-    uint8_t state;         /* enum link_state */
-    uint8_t depth;         /* of callbacks of the loop */
-    bool wanted : 1;       /* the handler waits for `writable` */
-    bool held : 1;         /* a classic message could not be sent back: hand out no other before `writable` */
-    bool eof : 1;          /* the peer sends no more */
-    bool failed : 1;       /* `end` is set: close when last words are out */
-    bool foreign : 1;      /* the batch points into the connection's own buffer */
-    short interest;        /* what `io` is armed for */
-    struct event io;       /* one event for both directions: another would cost 128 bytes */
-    struct event later;    /* the deadline, and what has to be done from the loop */
-    uint64_t armed_us;     /* when `later` fires; UINT64_MAX: not armed */
-    uint64_t deadline_us;  /* of closing, or of the backlog's next progress; UINT64_MAX: none */
-    struct bytes *backlog; /* sealed, not taken by the socket; at most one batch */
-    struct bytes *rest;    /* read, not taken by the connection; at most one read */
-    size_t discarded;
-    uint64_t round_trip_us; /* 0: not known */
-    uint64_t measured_us;   /* when it was asked for last */
-    struct link_end end;
-};
 
 static void on_io(evutil_socket_t fd, short what, void *arg);
 static void settle_outside(struct link *link);
@@ -107,16 +58,15 @@ static void count_received(struct link *link, ssize_t n)
     link->loop->received_bytes += (uint64_t)n;
 }
 
-static void count_sent(struct link *link, ssize_t n)
-{
-    link->end.sent_bytes += (uint64_t)n;
-    link->loop->sent_bytes += (uint64_t)n;
-}
-
 void link_traffic(const struct link *link, uint64_t *ret_received, uint64_t *ret_sent)
 {
     *ret_received = link->end.received_bytes;
     *ret_sent = link->end.sent_bytes;
+}
+
+uint64_t link_bulk_bytes(const struct link *link)
+{
+    return link->bulk_bytes;
 }
 
 uint64_t link_kernel_round_trip_us(const struct link *link)
@@ -155,13 +105,7 @@ static void set_state(struct link *link, enum link_state state)
     assert(state > link->state);
     link->state = (uint8_t)state;
     if (state == LINK_ENDED) {
-        free(link->backlog);
-        link->backlog = NULL;
-        if (link->loop->batch.owner == link) {
-            link->loop->batch.owner = NULL;
-            link->loop->batch.count = 0;
-            link->loop->batch.out_used = 0;
-        }
+        outgoing_drop(link);
         call_later(link);
     }
 }
@@ -178,7 +122,7 @@ static void set_end(struct link *link, int error, bool is_errno, bool by_peer, c
 }
 
 /* The socket, or memory for it, is gone: no last words. */
-static void fail_errno(struct link *link, int error)
+void link_fail(struct link *link, int error)
 {
     set_end(link, -error, true, false, NULL);
     if (link->state != LINK_ENDED) {
@@ -206,7 +150,7 @@ static void arm(struct link *link)
     timeout.tv_sec = (time_t)(wait / 1000000u);
     timeout.tv_usec = (suseconds_t)(wait % 1000000u);
     if (event_add(&link->later, &timeout) != 0) {
-        fail_errno(link, ENOMEM);
+        link_fail(link, ENOMEM);
         return;
     }
     link->armed_us = due;
@@ -238,132 +182,8 @@ static void watch(struct link *link)
     if (interest != 0) {
         (void)event_assign(&link->io, link->loop->base, link->fd, (short)(interest | EV_PERSIST), on_io, link);
         if (event_add(&link->io, NULL) != 0) {
-            fail_errno(link, ENOMEM);
+            link_fail(link, ENOMEM);
         }
-    }
-}
-
-/* ---- Output ---------------------------------------------------------------------------------------------------------- */
-
-/* Copies what is left of the batch from piece `first`, byte `off`. */
-static int keep_backlog(struct link *link, int first, size_t off)
-{
-    const struct loop_batch *batch = &link->loop->batch;
-    struct bytes *backlog = NULL;
-    size_t len = 0;
-
-    for (int i = first; i < batch->count; i++) {
-        len += batch->pieces[i].iov_len;
-    }
-    len -= off;
-    backlog = malloc(sizeof(*backlog) + len);
-    if (backlog == NULL) {
-        return -ENOMEM;
-    }
-    backlog->off = 0;
-    backlog->len = 0;
-    for (int i = first; i < batch->count; i++) {
-        size_t piece = batch->pieces[i].iov_len - off;
-
-        memcpy(backlog->data + backlog->len, (const uint8_t *)batch->pieces[i].iov_base + off, piece);
-        backlog->len += piece;
-        off = 0;
-    }
-    link->backlog = backlog;
-    link->deadline_us = loop_now_us() + (link->state == LINK_OPEN ? STALL_US : FLUSH_US);
-    return 0;
-}
-
-/* Writes the batch, or keeps it. Calls no handler, so it may be called for any link at any time. */
-static void write_batch(struct link *link)
-{
-    struct loop_batch *batch = &link->loop->batch;
-    struct msghdr message = {.msg_iov = batch->pieces};
-    ssize_t n = 0;
-    int first = 0;
-
-    if (batch->owner != link) {
-        return;
-    }
-    if (batch->count > 0) {
-        message.msg_iovlen = (size_t)batch->count;
-        etcp_pool_rest(link->loop->pool); /* the peer may see an end of the work in what it gets */
-        do {
-            n = sendmsg(link->fd, &message, MSG_NOSIGNAL);
-        } while (n < 0 && errno == EINTR);
-        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM) {
-            fail_errno(link, errno);
-            return;
-        }
-        n = n < 0 ? 0 : n;
-        count_sent(link, n);
-        while (first < batch->count && (size_t)n >= batch->pieces[first].iov_len) {
-            n -= (ssize_t)batch->pieces[first].iov_len;
-            first++;
-        }
-        if (first < batch->count && keep_backlog(link, first, (size_t)n) != 0) {
-            fail_errno(link, ENOMEM);
-            return;
-        }
-    }
-    batch->count = 0;
-    batch->out_used = 0;
-    batch->owner = NULL;
-    link->foreign = false;
-}
-
-/* Makes the batch the link's own, with room for one more piece and `room` bytes in the output buffer. */
-static bool reserve(struct link *link, size_t room)
-{
-    struct loop_batch *batch = &link->loop->batch;
-
-    if (batch->owner != NULL && batch->owner != link) {
-        write_batch(batch->owner);
-    } else if (batch->count == LOOP_PIECES_MAX || LOOP_BUFFER_BYTES - batch->out_used < room) {
-        write_batch(link);
-    }
-    if (link->backlog != NULL || link->state >= LINK_LINGERING) {
-        return false;
-    }
-    batch->owner = link;
-    return true;
-}
-
-/* Adds what was sealed; reserve() came before. */
-static void append(struct link *link, uint8_t *data, size_t len)
-{
-    struct loop_batch *batch = &link->loop->batch;
-    struct iovec *last = batch->count > 0 ? &batch->pieces[batch->count - 1] : NULL;
-
-    if (len == 0) {
-        return;
-    }
-    if (data == link->loop->out + batch->out_used) {
-        batch->out_used += len;
-    }
-    if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == data) {
-        last->iov_len += len;
-    } else {
-        batch->pieces[batch->count++] = (struct iovec){.iov_base = data, .iov_len = len};
-    }
-}
-
-/* Adds a record that was sealed where it had arrived. */
-static void append_in_place(struct link *link, uint8_t *record, size_t len)
-{
-    struct loop *loop = link->loop;
-
-    if (record >= loop->in && record < loop->in + LOOP_BUFFER_BYTES) {
-        append(link, record, len);
-        return;
-    }
-    /* It came in two reads, so it lies in the connection, which will reuse the place. */
-    if (len <= COPY_MAX && len <= LOOP_BUFFER_BYTES - loop->batch.out_used) {
-        memcpy(loop->out + loop->batch.out_used, record, len);
-        append(link, loop->out + loop->batch.out_used, len);
-    } else {
-        append(link, record, len);
-        link->foreign = true;
     }
 }
 
@@ -375,41 +195,16 @@ static bool seal_control(struct link *link)
     while (etcp_conn_pending(link->conn) > 0) {
         size_t n;
 
-        if (!reserve(link, ETCP_DRAIN_MIN)) {
+        if (!outgoing_reserve(link, ETCP_DRAIN_MIN)) {
             return false;
         }
         n = etcp_conn_drain(link->conn, loop->out + loop->batch.out_used, LOOP_BUFFER_BYTES - loop->batch.out_used);
         if (n == 0) {
             break;
         }
-        append(link, loop->out + loop->batch.out_used, n);
+        outgoing_append(link, loop->out + loop->batch.out_used, n);
     }
-    return reserve(link, 0);
-}
-
-static void write_backlog(struct link *link)
-{
-    struct bytes *backlog = link->backlog;
-    ssize_t n;
-
-    do {
-        n = send(link->fd, backlog->data + backlog->off, backlog->len - backlog->off, MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM) {
-            fail_errno(link, errno);
-        }
-        return;
-    }
-    count_sent(link, n);
-    backlog->off += (size_t)n;
-    if (backlog->off == backlog->len) {
-        free(backlog);
-        link->backlog = NULL;
-    }
-    if (link->state == LINK_OPEN) {
-        link->deadline_us = link->backlog != NULL ? loop_now_us() + STALL_US : UINT64_MAX;
-    }
+    return outgoing_reserve(link, 0);
 }
 
 /* ---- Closing --------------------------------------------------------------------------------------------------------- */
@@ -418,13 +213,13 @@ static void write_backlog(struct link *link)
 static void close_on(struct link *link)
 {
     (void)seal_control(link);
-    write_batch(link);
+    outgoing_write(link);
     if (link->state == LINK_ENDED) {
         return;
     }
     if (link->state == LINK_OPEN) {
         set_state(link, LINK_FLUSHING);
-        link->deadline_us = loop_now_us() + FLUSH_US;
+        link->deadline_us = loop_now_us() + LINK_FLUSH_US;
         free(link->rest);
         link->rest = NULL;
     }
@@ -460,13 +255,13 @@ static void discard(struct link *link)
 }
 
 /* Brings everything that a call or callback changed to socket, timers and state. The last thing that each of them does. */
-static void settle(struct link *link)
+void link_settle(struct link *link)
 {
     if (link->state == LINK_OPEN) {
         size_t used = 0;
 
         (void)seal_control(link);
-        write_batch(link);
+        outgoing_finish(link);
         /* Of no bytes: the connection gives back what the last record was put together in, which the batch may have pointed to. */
         (void)!etcp_conn_feed(link->conn, link->loop->in, 0, 0, &used);
     }
@@ -484,7 +279,7 @@ static void settle(struct link *link)
 static void settle_outside(struct link *link)
 {
     if (link->depth == 0) {
-        settle(link);
+        link_settle(link);
     }
 }
 
@@ -509,6 +304,8 @@ static bool hand_out(struct link *link)
         }
         if (event.type == ETCP_EVENT_PONG) {
             link->round_trip_us = event.round_trip_us;
+        } else if (event.type == ETCP_EVENT_DATA && event.len >= BULK_RECORD) {
+            link->bulk_bytes += event.len;
         }
         any = true;
         link->handler->event(link, &event, link->user);
@@ -523,7 +320,7 @@ static bool keep_rest(struct link *link, const uint8_t *in, size_t len)
     }
     link->rest = malloc(sizeof(*link->rest) + len);
     if (link->rest == NULL) {
-        fail_errno(link, ENOMEM);
+        link_fail(link, ENOMEM);
         return false;
     }
     link->rest->off = 0;
@@ -545,7 +342,7 @@ static void feed(struct link *link, size_t len)
         int r = 0;
 
         if (link->foreign) {
-            write_batch(link);
+            outgoing_write(link);
         }
         r = etcp_conn_feed(link->conn, in + off, len - off, now, &used);
         off += used;
@@ -558,7 +355,7 @@ static void feed(struct link *link, size_t len)
         }
         if (!takes_input(link)) {
             (void)seal_control(link);
-            write_batch(link);
+            outgoing_write(link);
             if (link->state != LINK_OPEN || !takes_input(link)) {
                 break;
             }
@@ -619,7 +416,7 @@ static void on_readable(struct link *link)
     } else if (n == 0) {
         feed_eof(link);
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-        fail_errno(link, errno);
+        link_fail(link, errno);
     }
 }
 
@@ -648,7 +445,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
     }
     link->depth++;
     if ((what & EV_WRITE) != 0 && link->backlog != NULL) {
-        write_backlog(link);
+        outgoing_write_backlog(link);
     }
     if (link->state == LINK_OPEN && link->wanted && link->backlog == NULL) {
         link->wanted = false;
@@ -665,7 +462,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
         }
     }
     link->depth--;
-    settle(link);
+    link_settle(link);
 }
 
 static void on_later(evutil_socket_t fd, short what, void *arg)
@@ -701,7 +498,7 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
         set_state(link, LINK_ENDED);
     }
     link->depth--;
-    settle(link);
+    link_settle(link);
 }
 
 /* ---- Calls ------------------------------------------------------------------------------------------------------------- */
@@ -758,14 +555,14 @@ size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *d
         size_t used = 0, put = 0;
 
         /* Room for one whole record of the library's choice, or the tail of the buffer would be cut into small ones. */
-        if (!reserve(link, LOOP_BUFFER_BYTES / 4)) {
+        if (!outgoing_reserve(link, LOOP_BUFFER_BYTES / 4)) {
             break;
         }
         if (etcp_stream_send(stream, data + taken, len - taken, 0, loop->out + loop->batch.out_used,
                              LOOP_BUFFER_BYTES - loop->batch.out_used, &used, &put) != 0) {
             break;
         }
-        append(link, loop->out + loop->batch.out_used, put);
+        outgoing_append(link, loop->out + loop->batch.out_used, put);
         taken += used;
         if (used == 0 && put == 0) {
             break;
@@ -776,16 +573,16 @@ size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *d
     return taken;
 }
 
-/* Lays records out behind what the output buffer holds; returns their number and where the data of each goes. */
-static int lay_out(const struct loop *loop, size_t credit, struct iovec ret_bodies[static RECORDS_MAX])
+/* Lays at most `max` records out behind what the output buffer holds; returns their number and where the data of each goes. */
+static int lay_out(const struct loop *loop, size_t credit, int max, struct iovec ret_bodies[static RECORDS_MAX])
 {
     size_t at = loop->batch.out_used;
     int count = 0;
 
-    while (count < RECORDS_MAX && credit > 0 && LOOP_BUFFER_BYTES - at > ETCP_DATA_HEAD + ETCP_TAG) {
+    while (count < max && credit > 0 && LOOP_BUFFER_BYTES - at > ETCP_DATA_HEAD + ETCP_TAG) {
         size_t len = LOOP_BUFFER_BYTES - at - ETCP_DATA_HEAD - ETCP_TAG;
 
-        len = len < RECORD_DATA ? len : RECORD_DATA;
+        len = len < LINK_RECORD_DATA ? len : LINK_RECORD_DATA;
         len = len < credit ? len : credit;
         ret_bodies[count++] = (struct iovec){.iov_base = loop->out + at + ETCP_DATA_HEAD, .iov_len = len};
         at += ETCP_DATA_HEAD + len + ETCP_TAG;
@@ -805,13 +602,14 @@ static int seal_bodies(struct link *link, struct etcp_stream *stream, const stru
         if (r != 0) {
             return r;
         }
-        append(link, record, ETCP_DATA_HEAD + piece + ETCP_TAG);
+        outgoing_append(link, record, ETCP_DATA_HEAD + piece + ETCP_TAG);
+        link->bulk_bytes += piece >= BULK_RECORD ? piece : 0;
         len -= piece;
     }
     return 0;
 }
 
-ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd)
+ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, bool much)
 {
     struct iovec bodies[RECORDS_MAX];
     ssize_t n = -ENOBUFS;
@@ -819,11 +617,11 @@ ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd)
     if (link->state != LINK_OPEN || etcp_conn_closing(link->conn) || etcp_stream_writable(stream) == 0) {
         return n;
     }
-    if (seal_control(link) && reserve(link, LOOP_BUFFER_BYTES / 4)) {
-        int count = lay_out(link->loop, etcp_stream_writable(stream), bodies);
+    if (seal_control(link) && outgoing_reserve(link, LOOP_BUFFER_BYTES / 4)) {
+        int count = lay_out(link->loop, etcp_stream_writable(stream), much ? RECORDS_MAX : 1, bodies);
 
         do {
-            n = readv(fd, bodies, count);
+            n = count == 1 ? read(fd, bodies->iov_base, bodies->iov_len) : readv(fd, bodies, count);
         } while (n < 0 && errno == EINTR);
         if (n < 0) {
             n = errno == EWOULDBLOCK ? -EAGAIN : -errno;
@@ -845,7 +643,7 @@ bool link_send_back(struct link *link, struct etcp_stream *stream, uint8_t *data
     if (link->state == LINK_OPEN && !etcp_conn_closing(link->conn)) {
         taken = seal_control(link) && etcp_stream_seal(stream, data - ETCP_DATA_HEAD, len) == 0;
         if (taken) {
-            append_in_place(link, data - ETCP_DATA_HEAD, ETCP_DATA_HEAD + len + ETCP_TAG);
+            outgoing_append_in_place(link, data - ETCP_DATA_HEAD, ETCP_DATA_HEAD + len + ETCP_TAG);
         }
         link->wanted = link->wanted || (!taken && link->backlog != NULL);
     }
@@ -861,10 +659,10 @@ bool link_message(struct link *link, const uint8_t *data, size_t len)
     if (link->state == LINK_OPEN && !etcp_conn_closing(link->conn)) {
         size_t put = 0;
 
-        taken = seal_control(link) && reserve(link, ETCP_RECORD_MAX) &&
+        taken = seal_control(link) && outgoing_reserve(link, ETCP_RECORD_MAX) &&
                 etcp_message_send(link->conn, data, len, loop->out + loop->batch.out_used,
                                   LOOP_BUFFER_BYTES - loop->batch.out_used, &put) == 0;
-        append(link, loop->out + loop->batch.out_used, put);
+        outgoing_append(link, loop->out + loop->batch.out_used, put);
         link->wanted = link->wanted || (!taken && link->backlog != NULL);
     }
     settle_outside(link);
@@ -878,7 +676,7 @@ bool link_message_back(struct link *link, uint8_t *data, size_t len)
     if (link->state == LINK_OPEN && !etcp_conn_closing(link->conn)) {
         taken = seal_control(link) && etcp_message_seal(link->conn, data - ETCP_MESSAGE_HEAD, len) == 0;
         if (taken) {
-            append_in_place(link, data - ETCP_MESSAGE_HEAD, ETCP_MESSAGE_HEAD + len + ETCP_TAG);
+            outgoing_append_in_place(link, data - ETCP_MESSAGE_HEAD, ETCP_MESSAGE_HEAD + len + ETCP_TAG);
         }
         link->held = link->held || (!taken && link->backlog != NULL);
         link->wanted = link->wanted || link->held;

@@ -19,6 +19,9 @@
 struct link;
 struct loop;
 
+/* The data of one record: whole records of 16 KiB, as the library's own choice. */
+enum { LINK_RECORD_DATA = 16 * 1024 - ETCP_DATA_HEAD - ETCP_TAG };
+
 /* How a link ended. */
 struct link_end {
     int error; /* 0: it ended well (Goodbye sent or received); else an enum etcp_error, or -errno of the socket
@@ -53,10 +56,10 @@ struct etcp_conn *link_conn(struct link *link);
 size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *data, size_t len);
 
 /* Reads from a non-blocking descriptor straight into records of the stream, and sends them: once, as much as credit and the loop's
- * output buffer have room for. Returns the number of bytes; 0 at the end of the file; -EAGAIN when there is nothing to read
+ * output buffer have room for; without `much`, at most LINK_RECORD_DATA, which costs less. Returns the number of bytes; 0 at the end of the file; -EAGAIN when there is nothing to read
  * now; -ENOBUFS when nothing may be sent now and nothing was read (as in link_send(), or the link is ending); else -errno of
  * reading. */
-ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd);
+ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, bool much);
 
 /* As link_send() for data of the current ETCP_EVENT_DATA, which is sealed where it lies, without a copy. The caller must not look
  * at the data that was taken afterwards. All or nothing: returns whether it was taken. */
@@ -71,6 +74,9 @@ bool link_message_back(struct link *link, uint8_t *data, size_t len);
 
 /* Bytes on the wire so far. */
 void link_traffic(const struct link *link, uint64_t *ret_received, uint64_t *ret_sent);
+
+/* Bytes of stream data so far, both ways, that came in records of 4 KiB or more: who talks has none, who copies has little else. */
+uint64_t link_bulk_bytes(const struct link *link);
 
 /* What the kernel takes for the round-trip time, in microseconds; 0 if it does not know (a Unix socket). */
 uint64_t link_kernel_round_trip_us(const struct link *link);

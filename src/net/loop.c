@@ -17,6 +17,8 @@
 
 #include <etcp/key.h>
 
+#include "net/parcels.h"
+
 struct loop_mailbox {
     pthread_mutex_t lock;
     struct loop_letter *first;
@@ -136,7 +138,8 @@ int loop_new(struct loop **ret_loop)
     loop->base = event_base_new_with_config(config);
     loop->in = malloc(LOOP_BUFFER_BYTES);
     loop->out = malloc(LOOP_BUFFER_BYTES);
-    if (loop->base == NULL || loop->in == NULL || loop->out == NULL || etcp_pool_new(&loop->pool) != 0) {
+    if (loop->base == NULL || loop->in == NULL || loop->out == NULL || etcp_pool_new(&loop->pool) != 0 ||
+        parcels_new(loop->base, &loop->parcels) != 0) {
         goto out;
     }
     r = mailbox_new(loop);
@@ -158,6 +161,7 @@ void loop_free(struct loop *loop)
         return;
     }
     mailbox_free(loop->mailbox);
+    parcels_free(loop->parcels);
     etcp_pool_free(loop->pool);
     if (loop->in != NULL) {
         etcp_wipe(loop->in, LOOP_BUFFER_BYTES); /* held what peers sent, in clear */

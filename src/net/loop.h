@@ -54,6 +54,7 @@ struct loop {
     struct loop_batch batch;
     struct loop_gather gather;
     void (*release)(struct loop *loop); /* set by whoever points into `in`: called before it is used again */
+    struct parcels *parcels;            /* what links gather until the end of a turn (outgoing.c) */
     struct splice *orphans;             /* splices that have only their socket left (splice.c) */
     struct loop_mailbox *mailbox;
     uint64_t received_bytes, sent_bytes; /* on the wire, by all connections that the loop has had */

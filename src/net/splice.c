@@ -17,8 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -51,6 +53,7 @@ struct splice {
     int error;                      /* -errno: to be ended, from the loop or when the current call returns */
     short interest;                 /* what `io` is armed for */
     bool blocked : 1;               /* nothing may be sent to the stream now: the socket is not read */
+    bool much : 1;                  /* the last read has filled a record: the next one offers room for many */
     bool socket_closed : 1;         /* FIN has come, and was passed on */
     bool peer_closed : 1;           /* the stream brings no more */
     bool shut : 1;                  /* and that was passed on */
@@ -176,6 +179,14 @@ static void set_window(struct splice *splice, uint32_t window)
     etcp_stream_set_window(splice->stream, window);
 }
 
+/* Whether more than `len` bytes wait in the socket: it takes them, but whoever reads does not. */
+static bool is_behind(int fd, size_t len)
+{
+    int waiting = 0;
+
+    return ioctl(fd, SIOCOUTQ, &waiting) == 0 && waiting > 0 && (size_t)waiting > len;
+}
+
 /* A window that was taken in less than two round trips is what holds the peer up: half of it was on the way all the time. */
 static void grow_window(struct splice *splice, size_t len)
 {
@@ -191,7 +202,8 @@ static void grow_window(struct splice *splice, size_t len)
     splice->window_taken = 0;
     taken_us = loop_now_us() - splice->window_since_us;
     round_trip_us = splice->window < WINDOW_MAX ? link_round_trip_us(splice->link) : 0;
-    if (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < 2 * round_trip_us) {
+    if (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < 2 * round_trip_us &&
+        !is_behind(splice->fd, splice->window)) {
         set_window(splice, 2 * splice->window);
     }
 }
@@ -272,9 +284,10 @@ static void write_or_keep(struct splice *splice, struct iovec *pieces, int count
 
 static void read_socket(struct splice *splice)
 {
-    ssize_t n = link_send_from(splice->link, splice->stream, splice->fd);
+    ssize_t n = link_send_from(splice->link, splice->stream, splice->fd, splice->much);
 
     splice->blocked = n == -ENOBUFS;
+    splice->much = n >= LINK_RECORD_DATA || (n < 0 && splice->much);
     if (n > 0) {
         *splice->sent += (uint64_t)n;
     } else if (n == 0) {
@@ -292,7 +305,7 @@ static void read_last_bytes(struct splice *splice)
     ssize_t n;
 
     do {
-        n = link_send_from(splice->link, splice->stream, splice->fd);
+        n = link_send_from(splice->link, splice->stream, splice->fd, true);
         *splice->sent += n > 0 ? (uint64_t)n : 0;
     } while (n > 0);
 }

@@ -398,6 +398,32 @@ def test_shared_above_the_limit(etcp):
     assert len(tunnel.server.log.lines(" connected: peer")) == 3
 
 
+def test_quiet_connections_are_shared_before_more_are_made(etcp):
+    tunnel = Tunnel(etcp, agent={"spare_connections": 2})
+    pairs = [tunnel.pair() for _ in range(40)]
+    for client, backend in pairs:
+        exchange(client, backend)
+    assert len(tunnel.server.log.lines(" connected: peer")) <= 8 + 2
+
+
+def test_busy_connections_are_left_alone(etcp):
+    """When all that there are copy bulk, the next local connection gets one more."""
+    tunnel = Tunnel(etcp, agent={"spare_connections": 0})
+    pairs = [tunnel.pair() for _ in range(8)]
+    for _ in range(50):
+        for client, backend in pairs[:8]:
+            copy = threading.Thread(target=client.sendall, args=(bytes(2 << 20),))
+            copy.start()
+            assert len(receive(backend, 2 << 20)) == 2 << 20
+            copy.join()
+        pairs.append(tunnel.pair())
+        if len(tunnel.server.log.lines(" connected: peer")) > 8:
+            break
+    assert len(tunnel.server.log.lines(" connected: peer")) > 8
+    for client, backend in pairs:
+        exchange(client, backend)
+
+
 def test_shared_when_the_server_takes_no_more(etcp):
     tunnel = Tunnel(etcp, limits="max_connections_per_address = 2")
     pairs = [tunnel.pair() for _ in range(10)]

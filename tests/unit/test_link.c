@@ -413,6 +413,171 @@ static void classic_messages_keep_their_boundaries(void)
     done_sides(&agent, &server);
 }
 
+/* ---- Parcels ------------------------------------------------------------------------------------------------------------- */
+
+/* What a case of the agent's does once its streams are open, from the loop but from no callback of the link's. */
+struct talk {
+    struct etcp_stream *streams[2];
+    void (*say)(struct side *side);
+    struct event *turn;
+    unsigned count; /* streams that are opened */
+};
+
+static struct talk talk;
+static struct {
+    size_t streams, len;
+    uint32_t ids[8]; /* in what order data came */
+    bool ended;
+} heard;
+
+static uint64_t bytes_sent(const struct side *side)
+{
+    uint64_t received, sent;
+
+    link_traffic(side->link, &received, &sent);
+    return sent;
+}
+
+static size_t say(struct side *side, unsigned stream, size_t len)
+{
+    static uint8_t words[16384];
+
+    return link_send(side->link, talk.streams[stream], words, len);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    talk.say(arg);
+}
+
+static void open_streams(struct side *side)
+{
+    struct timeval soon = {.tv_usec = 1000};
+
+    for (unsigned i = 0; i < talk.count; i++) {
+        CHECK_INT(etcp_stream_open(link_conn(side->link), "echo", NULL, &talk.streams[i]), 0);
+    }
+    talk.turn = event_new(loop->base, -1, 0, on_turn, side);
+    CHECK(talk.turn != NULL && event_add(talk.turn, &soon) == 0);
+}
+
+static bool hear(struct side *side, const struct etcp_event *event)
+{
+    (void)side;
+    switch (event->type) {
+    case ETCP_EVENT_OPEN:
+        heard.streams++;
+        return true;
+    case ETCP_EVENT_DATA:
+        if (heard.len < sizeof(heard.ids) / sizeof(heard.ids[0])) {
+            heard.ids[heard.len] = etcp_stream_id(event->stream);
+        }
+        heard.len++;
+        return true;
+    case ETCP_EVENT_END:
+        heard.ended = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void run_talk(unsigned count, void (*what)(struct side *side))
+{
+    static const struct behaviour talker = {.up = open_streams}, listener = {.event = hear};
+    struct side agent, server;
+
+    memset(&heard, 0, sizeof(heard));
+    talk = (struct talk){.say = what, .count = count};
+    make_sides(&agent, &talker, &server, &listener, ETCP_SUITE_CHACHA20POLY1305);
+    run();
+    CHECK_INT(heard.streams, count);
+    event_free(talk.turn);
+    done_sides(&agent, &server);
+}
+
+static void say_on_two_streams(struct side *side)
+{
+    uint64_t before = bytes_sent(side);
+
+    CHECK_INT(say(side, 0, 10), 10);
+    CHECK_INT(say(side, 1, 20), 20);
+    CHECK_INT(say(side, 0, 30), 30);
+    CHECK_INT(bytes_sent(side), before); /* until the turn ends */
+    link_goodbye(side->link, ETCP_CODE_OK, NULL);
+    CHECK(bytes_sent(side) > before + 60); /* the last words take all of it along */
+}
+
+static void say_much_after_little(struct side *side)
+{
+    uint64_t before = bytes_sent(side);
+
+    CHECK_INT(say(side, 0, 10), 10);
+    CHECK_INT(bytes_sent(side), before);
+    CHECK_INT(say(side, 1, 5000), 5000); /* more than a parcel holds */
+    CHECK(bytes_sent(side) >= before + 4096 || !link_has_room(side->link));
+    link_goodbye(side->link, ETCP_CODE_OK, NULL);
+}
+
+static void say_on_one_stream(struct side *side)
+{
+    uint64_t before = bytes_sent(side);
+
+    CHECK_INT(say(side, 0, 10), 10);
+    CHECK(bytes_sent(side) > before); /* nobody else would come along */
+    link_goodbye(side->link, ETCP_CODE_OK, NULL);
+}
+
+static void leave_at_turn_end(evutil_socket_t fd, short what, void *arg)
+{
+    struct side *side = arg;
+
+    (void)fd;
+    (void)what;
+    CHECK(bytes_sent(side) > side->sent);
+    link_goodbye(side->link, ETCP_CODE_OK, NULL);
+}
+
+static void say_and_wait(struct side *side)
+{
+    struct timeval soon = {.tv_usec = 1000};
+
+    side->sent = bytes_sent(side);
+    CHECK_INT(say(side, 0, 10), 10);
+    CHECK_INT(say(side, 1, 10), 10);
+    CHECK_INT(bytes_sent(side), side->sent);
+    event_free(talk.turn);
+    talk.turn = event_new(loop->base, -1, 0, leave_at_turn_end, side);
+    CHECK(talk.turn != NULL && event_add(talk.turn, &soon) == 0);
+}
+
+static void say_and_abort(struct side *side)
+{
+    CHECK_INT(say(side, 0, 10), 10);
+    CHECK_INT(say(side, 1, 10), 10);
+    link_abort(side->link, ETCP_ELOST, "gone");
+}
+
+static void what_streams_say_in_one_turn_is_one_write(void)
+{
+    run_talk(2, say_on_two_streams);
+    CHECK_INT(heard.len, 3);
+    CHECK(heard.ids[0] == heard.ids[2] && heard.ids[0] != heard.ids[1]);
+    CHECK(heard.ended);
+    run_talk(2, say_much_after_little);
+    CHECK_INT(heard.len, 2);
+    CHECK(heard.ids[0] != heard.ids[1] && heard.ended);
+    run_talk(1, say_on_one_stream);
+    CHECK_INT(heard.len, 1);
+    run_talk(2, say_and_wait);
+    CHECK_INT(heard.len, 2);
+    run_talk(2, say_and_abort);
+    CHECK_INT(heard.len, 0);
+    CHECK(!heard.ended);
+}
+
 /* ---- Ends ---------------------------------------------------------------------------------------------------------------- */
 
 static void say_goodbye(struct side *side)
@@ -888,6 +1053,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(echo_in_place_keeps_every_byte_in_order),
     CHECK_CASE(bulk_both_ways_does_not_lock_up),
     CHECK_CASE(classic_messages_keep_their_boundaries),
+    CHECK_CASE(what_streams_say_in_one_turn_is_one_write),
     CHECK_CASE(goodbye_in_an_event_reaches_the_peer),
     CHECK_CASE(an_abort_is_a_truncation_to_the_peer),
     CHECK_CASE(a_rejected_agent_is_told_so),

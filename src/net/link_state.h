@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What link.c and outgoing.c share: a link's state, and the calls between the two. Nobody else looks in here. */
+#ifndef NET_LINK_STATE_H
+#define NET_LINK_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "net/link.h"
+#include "net/loop.h"
+
+/* How long last words may wait for a peer that does not read. */
+#define LINK_FLUSH_US 5000000u
+
+enum link_state {
+    LINK_OPEN,
+    LINK_FLUSHING,  /* the last words are on their way */
+    LINK_LINGERING, /* they are out and writing is shut down: read and discard */
+    LINK_ENDED,     /* `closed` is due */
+};
+
+struct bytes {
+    size_t off, len; /* what is left: from off to len */
+    uint8_t data[];
+};
+
+struct link {
+    struct loop *loop;
+    struct etcp_conn *conn;
+    const struct link_handler *handler;
+    void *user;
+    int fd;
+    uint8_t state;         /* enum link_state */
+    uint8_t depth;         /* of callbacks of the loop */
+    bool wanted : 1;       /* the handler waits for `writable` */
+    bool held : 1;         /* a classic message could not be sent back: hand out no other before `writable` */
+    bool eof : 1;          /* the peer sends no more */
+    bool failed : 1;       /* `end` is set: close when last words are out */
+    bool foreign : 1;      /* the batch points into the connection's own buffer */
+    short interest;        /* what `io` is armed for */
+    struct event io;       /* one event for both directions: another would cost 128 bytes */
+    struct event later;    /* the deadline, and what has to be done from the loop */
+    uint64_t armed_us;     /* when `later` fires; UINT64_MAX: not armed */
+    uint64_t deadline_us;  /* of closing, or of the backlog's next progress; UINT64_MAX: none */
+    struct bytes *backlog; /* sealed, not taken by the socket; at most one batch */
+    struct parcel *parcel; /* sealed in this turn of the loop, to be written at its end */
+    struct bytes *rest;    /* read, not taken by the connection; at most one read */
+    size_t discarded;
+    uint64_t bulk_bytes;
+    uint64_t round_trip_us; /* 0: not known */
+    uint64_t measured_us;   /* when it was asked for last */
+    struct link_end end;
+};
+
+/* What ends a link from outgoing.c: the socket, or memory for it, is gone; no last words. */
+void link_fail(struct link *link, int error);
+
+/* Brings what outgoing.c has changed at the end of a turn to socket and timers. */
+void link_settle(struct link *link);
+
+#endif

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/outgoing.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <etcp/etcp.h>
+
+#include "net/link_state.h"
+#include "net/loop.h"
+#include "net/parcels.h"
+
+/* How long output may wait without a byte being taken. */
+#define STALL_US 60000000u
+
+/* Copying a record of this size costs less than the system call that would be needed instead. */
+enum { COPY_MAX = 32 * 1024 };
+
+static void count_sent(struct link *link, ssize_t n)
+{
+    link->end.sent_bytes += (uint64_t)n;
+    link->loop->sent_bytes += (uint64_t)n;
+}
+
+static void clear_batch(struct loop *loop)
+{
+    loop->batch.owner = NULL;
+    loop->batch.count = 0;
+    loop->batch.out_used = 0;
+}
+
+/* The batch is nobody's: it becomes the link's, and begins with what waits in its parcel. */
+static void take_batch(struct link *link)
+{
+    struct loop_batch *batch = &link->loop->batch;
+
+    batch->owner = link;
+    if (link->parcel != NULL) {
+        batch->pieces[batch->count++] = (struct iovec){.iov_base = link->parcel->data, .iov_len = link->parcel->len};
+    }
+}
+
+static void free_parcel(struct link *link)
+{
+    if (link->parcel != NULL) {
+        parcels_give_back(link->loop->parcels, link->parcel);
+        link->parcel = NULL;
+    }
+}
+
+void outgoing_drop(struct link *link)
+{
+    free(link->backlog);
+    link->backlog = NULL;
+    if (link->loop->batch.owner == link) {
+        clear_batch(link->loop);
+    }
+    free_parcel(link);
+}
+
+/* ---- Writing --------------------------------------------------------------------------------------------------------- */
+
+static bool may_try_again(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS || error == ENOMEM;
+}
+
+/* Copies what is left of the batch from piece `first`, byte `off`. */
+static int keep_backlog(struct link *link, int first, size_t off)
+{
+    const struct loop_batch *batch = &link->loop->batch;
+    struct bytes *backlog = NULL;
+    size_t len = 0;
+
+    for (int i = first; i < batch->count; i++) {
+        len += batch->pieces[i].iov_len;
+    }
+    len -= off;
+    backlog = malloc(sizeof(*backlog) + len);
+    if (backlog == NULL) {
+        return -ENOMEM;
+    }
+    backlog->off = 0;
+    backlog->len = 0;
+    for (int i = first; i < batch->count; i++) {
+        size_t piece = batch->pieces[i].iov_len - off;
+
+        memcpy(backlog->data + backlog->len, (const uint8_t *)batch->pieces[i].iov_base + off, piece);
+        backlog->len += piece;
+        off = 0;
+    }
+    link->backlog = backlog;
+    link->deadline_us = loop_now_us() + (link->state == LINK_OPEN ? STALL_US : LINK_FLUSH_US);
+    return 0;
+}
+
+static ssize_t send_pieces(int fd, struct iovec *pieces, int count)
+{
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
+    ssize_t n;
+
+    do {
+        n = count == 1 ? send(fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL)
+                       : sendmsg(fd, &message, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/* The batch, which is the link's. */
+static void write_batch(struct link *link)
+{
+    struct loop_batch *batch = &link->loop->batch;
+    ssize_t n = 0;
+    int first = 0;
+
+    if (batch->count > 0) {
+        etcp_pool_rest(link->loop->pool); /* the peer may see an end of the work in what it gets */
+        n = send_pieces(link->fd, batch->pieces, batch->count);
+        if (n < 0 && !may_try_again(errno)) {
+            link_fail(link, errno);
+            return;
+        }
+        n = n < 0 ? 0 : n;
+        count_sent(link, n);
+        while (first < batch->count && (size_t)n >= batch->pieces[first].iov_len) {
+            n -= (ssize_t)batch->pieces[first].iov_len;
+            first++;
+        }
+        if (first < batch->count && keep_backlog(link, first, (size_t)n) != 0) {
+            link_fail(link, ENOMEM);
+            return;
+        }
+    }
+    clear_batch(link->loop);
+    free_parcel(link);
+    link->foreign = false;
+}
+
+void outgoing_write(struct link *link)
+{
+    struct loop_batch *batch = &link->loop->batch;
+
+    if (batch->owner != link) {
+        if (link->parcel == NULL) {
+            return;
+        }
+        if (batch->owner != NULL) {
+            write_batch(batch->owner);
+        }
+        take_batch(link);
+    }
+    write_batch(link);
+}
+
+void outgoing_write_backlog(struct link *link)
+{
+    struct bytes *backlog = link->backlog;
+    ssize_t n;
+
+    do {
+        n = send(link->fd, backlog->data + backlog->off, backlog->len - backlog->off, MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (!may_try_again(errno)) {
+            link_fail(link, errno);
+        }
+        return;
+    }
+    count_sent(link, n);
+    backlog->off += (size_t)n;
+    if (backlog->off == backlog->len) {
+        free(backlog);
+        link->backlog = NULL;
+    }
+    if (link->state == LINK_OPEN) {
+        link->deadline_us = link->backlog != NULL ? loop_now_us() + STALL_US : UINT64_MAX;
+    }
+}
+
+/* ---- Parcels --------------------------------------------------------------------------------------------------------- */
+
+/* What of the batch is not in the parcel yet, if all of it finds room there; else 0. */
+static size_t small_rest(const struct link *link)
+{
+    const struct loop_batch *batch = &link->loop->batch;
+    size_t sum = 0;
+
+    for (int i = 0; i < batch->count && sum <= PARCEL_BYTES; i++) {
+        sum += batch->pieces[i].iov_len;
+    }
+    return sum <= PARCEL_BYTES ? sum - (link->parcel != NULL ? link->parcel->len : 0) : 0;
+}
+
+static void deliver(void *owner)
+{
+    struct link *link = owner;
+
+    outgoing_write(link);
+    link_settle(link);
+}
+
+/* Moves the batch to the parcel. Returns false when it has to be written now. */
+static bool defer(struct link *link)
+{
+    struct loop_batch *batch = &link->loop->batch;
+    const bool had_parcel = link->parcel != NULL;
+
+    if (batch->owner != link || link->state != LINK_OPEN || link->foreign || etcp_conn_closing(link->conn) ||
+        etcp_conn_streams(link->conn) < 2 || small_rest(link) == 0) {
+        return false;
+    }
+    if (!had_parcel) {
+        link->parcel = parcels_take(link->loop->parcels, deliver, link);
+        if (link->parcel == NULL) {
+            return false;
+        }
+    }
+    for (int i = had_parcel ? 1 : 0; i < batch->count; i++) {
+        memcpy(link->parcel->data + link->parcel->len, batch->pieces[i].iov_base, batch->pieces[i].iov_len);
+        link->parcel->len += batch->pieces[i].iov_len;
+    }
+    clear_batch(link->loop);
+    return true;
+}
+
+void outgoing_finish(struct link *link)
+{
+    if (link->loop->batch.owner == link && !defer(link)) {
+        write_batch(link);
+    }
+}
+
+/* ---- Sealed records -------------------------------------------------------------------------------------------------- */
+
+bool outgoing_reserve(struct link *link, size_t room)
+{
+    struct loop_batch *batch = &link->loop->batch;
+
+    if (batch->owner != NULL && batch->owner != link) {
+        write_batch(batch->owner);
+    } else if (batch->count == LOOP_PIECES_MAX || LOOP_BUFFER_BYTES - batch->out_used < room) {
+        outgoing_write(link);
+    }
+    if (link->backlog != NULL || link->state >= LINK_LINGERING) {
+        return false;
+    }
+    if (batch->owner == NULL) {
+        take_batch(link);
+    }
+    return true;
+}
+
+void outgoing_append(struct link *link, uint8_t *data, size_t len)
+{
+    struct loop_batch *batch = &link->loop->batch;
+    struct iovec *last = batch->count > 0 ? &batch->pieces[batch->count - 1] : NULL;
+
+    if (len == 0) {
+        return;
+    }
+    if (data == link->loop->out + batch->out_used) {
+        batch->out_used += len;
+    }
+    if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == data) {
+        last->iov_len += len;
+    } else {
+        batch->pieces[batch->count++] = (struct iovec){.iov_base = data, .iov_len = len};
+    }
+}
+
+void outgoing_append_in_place(struct link *link, uint8_t *record, size_t len)
+{
+    struct loop *loop = link->loop;
+
+    if (record >= loop->in && record < loop->in + LOOP_BUFFER_BYTES) {
+        outgoing_append(link, record, len);
+        return;
+    }
+    /* It came in two reads, so it lies in the connection, which will reuse the place. */
+    if (len <= COPY_MAX && len <= LOOP_BUFFER_BYTES - loop->batch.out_used) {
+        memcpy(loop->out + loop->batch.out_used, record, len);
+        outgoing_append(link, loop->out + loop->batch.out_used, len);
+    } else {
+        outgoing_append(link, record, len);
+        link->foreign = true;
+    }
+}
