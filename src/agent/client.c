@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/message_id.h"
 #include "net/address.h"
+#include "net/congestion.h"
 #include "net/link.h"
 #include "net/loop.h"
 #include "net/resolve.h"
@@ -461,6 +462,12 @@ static void on_connecting(evutil_socket_t fd, short what, void *arg)
     start_handshake(client);
 }
 
+static bool wants_congestion(const struct client_options *options, const struct address *address)
+{
+    return options->congestion_control != NULL && options->congestion_control[0] != '\0' &&
+           address->any.sa_family != AF_UNIX;
+}
+
 /* Returns 0 when the connection is under way or there, else -errno. */
 static int connect_socket(struct client *client, const struct address *address)
 {
@@ -472,6 +479,13 @@ static int connect_socket(struct client *client, const struct address *address)
     client->fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (client->fd < 0) {
         return -errno;
+    }
+    if (wants_congestion(&client->options, address)) {
+        int result = congestion_set(client->fd, client->options.congestion_control);
+
+        if (result < 0) {
+            return result;
+        }
     }
     if (connect(client->fd, &address->any, address->len) == 0) {
         start_handshake(client);

@@ -37,7 +37,8 @@ struct client_options {
     uint64_t handshake_timeout_us; /* 0: CLIENT_HANDSHAKE_TIMEOUT_US */
     uint64_t heartbeat_interval_us;
     uint64_t dead_peer_timeout_us;
-    bool is_further; /* there is a connection already: that another is made is for the debug log only */
+    const char *congestion_control; /* NULL or "": the system's */
+    bool is_further;                /* there is a connection already: that another is made is for the debug log only */
 };
 
 /* How an attempt, or the connection that came out of it, ended. */
@@ -68,7 +69,7 @@ struct client_handler {
     void (*closed)(struct client *client, const struct client_end *end, void *user);
 };
 
-/* Starts an attempt. Borrows the loop, the identity, the trust, the servers with their texts, the static `handler` and `user`
+/* Starts an attempt. Borrows the loop, the identity, the trust, the servers with their texts, the congestion control, the static `handler` and `user`
  * until `closed`. Returns 0 and a client, which frees itself after `closed`, or -errno. */
 int client_new(const struct client_options *options, const struct client_handler *handler, void *user,
                struct client **ret_client);

@@ -265,6 +265,7 @@ static void connect_now(struct connector *connector)
         .handshake_timeout_us = config->connect_timeout_us,
         .heartbeat_interval_us = config->heartbeat.interval_us,
         .dead_peer_timeout_us = config->heartbeat.timeout_us,
+        .congestion_control = config->congestion_control,
     };
     int result;
 

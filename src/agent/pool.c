@@ -269,6 +269,7 @@ static int make_carrier(struct pool *pool)
         .handshake_timeout_us = config->connect_timeout_us,
         .heartbeat_interval_us = config->heartbeat.interval_us,
         .dead_peer_timeout_us = config->heartbeat.timeout_us,
+        .congestion_control = config->congestion_control,
         .is_further = true,
     };
     struct carrier *carrier = calloc(1, sizeof(*carrier));

@@ -9,6 +9,8 @@
 #include <etcp/etcp.h>
 #include <sodium.h>
 
+#include "net/congestion.h"
+
 int setup_config(const char *path, struct config_agent **ret_config, struct error_text *ret_error)
 {
     const int result = config_agent_load(path != NULL ? path : CONFIG_AGENT_PATH, ret_config, ret_error);
@@ -39,11 +41,22 @@ static struct keyfile_request keys_of(const struct config_agent *config)
     };
 }
 
+/* What the kernel has to have for it. */
+static int check_kernel(const struct config_agent *config, struct error_text *ret_error)
+{
+    struct error_text why;
+
+    return congestion_check(config->congestion_control, &why) == 0
+               ? 0
+               : config_option_fail(config->values, "congestion_control", why.text, ret_error);
+}
+
 int setup_check_files(const struct config_agent *config, struct error_text *ret_error)
 {
     const struct keyfile_request request = keys_of(config);
+    const int result = check_kernel(config, ret_error);
 
-    return keyfile_identity_check(&request, ret_error);
+    return result < 0 ? result : keyfile_identity_check(&request, ret_error);
 }
 
 static int load_keys(struct setup *setup, struct error_text *ret_error)
@@ -79,6 +92,9 @@ int setup_load(const char *path, struct setup **ret_setup, bool *ret_config_bad,
     }
     setup->references = 1;
     result = setup_config(path, &setup->config, ret_error);
+    if (result == 0) {
+        result = check_kernel(setup->config, ret_error);
+    }
     if (result < 0) {
         goto out;
     }

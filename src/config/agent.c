@@ -52,6 +52,7 @@ static const struct config_option root_options[] = {
     {"max_connections", CONFIG_NUMBER, "64", AT(max_connections), .minimum = 1, .maximum = 1e4},
     {"idle_close", CONFIG_DURATION, "60s", AT(idle_close_us), .minimum = 100 * MS, .maximum = 24 * HOUR},
     {"drain_timeout", CONFIG_DURATION, "30s", AT(drain_timeout_us), .maximum = HOUR},
+    {"congestion_control", CONFIG_ALGORITHM, "", AT(congestion_control)},
     {"busy_poll", CONFIG_DURATION, "0", AT(busy_poll_us), .maximum = 10 * MS},
 };
 

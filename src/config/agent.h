@@ -67,11 +67,12 @@ struct config_agent {
     struct config_forward *forwards;
     size_t forward_count;
     /* Connections to the server that carry forwarded ones. */
-    uint32_t spare_connections; /* idle ones kept ready */
-    uint32_t max_connections;   /* beyond, several forwarded ones share one */
-    uint64_t idle_close_us;     /* when more than the spare ones are idle */
-    uint64_t drain_timeout_us;  /* how long forwarded ones may go on when the agent ends */
-    uint64_t busy_poll_us;      /* 0: none */
+    uint32_t spare_connections;     /* idle ones kept ready */
+    uint32_t max_connections;       /* beyond, several forwarded ones share one */
+    uint64_t idle_close_us;         /* when more than the spare ones are idle */
+    uint64_t drain_timeout_us;      /* how long forwarded ones may go on when the agent ends */
+    const char *congestion_control; /* "": as the system has it */
+    uint64_t busy_poll_us;          /* 0: none */
     struct config_values *values;
 };
 

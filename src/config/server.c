@@ -44,6 +44,7 @@ static const struct config_option root_options[] = {
     {"classic_service", CONFIG_SERVICE, "echo", AT(classic_service)},
     {"workers", CONFIG_NUMBER, "0", AT(workers), .maximum = CONFIG_WORKERS_MAX},
     {"drain_timeout", CONFIG_DURATION, "30s", AT(drain_timeout_us), .maximum = HOUR},
+    {"congestion_control", CONFIG_ALGORITHM, "", AT(congestion_control)},
     {"busy_poll", CONFIG_DURATION, "0", AT(busy_poll_us), .maximum = 10 * MS},
     {"status_socket", CONFIG_PATH_OR_WORD, "", AT(status_socket)},
 };

@@ -58,6 +58,7 @@ struct config_server {
     const char *status_socket;     /* "": in the runtime directory; "none": there is none; else a path */
     struct config_address metrics; /* numeric or a path; kind 0: none */
     uint64_t drain_timeout_us;
+    const char *congestion_control;  /* "": as the system has it */
     uint64_t busy_poll_us;           /* 0: none */
     struct config_service *services; /* at least one: with no section, "echo" for everybody */
     size_t service_count;

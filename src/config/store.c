@@ -14,7 +14,10 @@
 #include "config/table.h"
 #include "config/value.h"
 
-enum { PATH_BYTES = 4096 };
+enum {
+    PATH_BYTES = 4096,
+    ALGORITHM_BYTES = 16, /* the kernel's TCP_CA_NAME_MAX */
+};
 
 /* One value on its way. */
 struct store {
@@ -137,6 +140,10 @@ static int store_text(const struct store *s, const char **at)
     case CONFIG_SERVICE:
         if (!etcp_service_name_valid(text))
             return bad(s, 0, "a service name: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit");
+        break;
+    case CONFIG_ALGORITHM:
+        if (len >= ALGORITHM_BYTES || strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") != len)
+            return bad(s, 0, "the name of a congestion control: up to 15 of a-z 0-9 _ -");
         break;
     case CONFIG_PATH_OR_WORD:
         if (strcmp(text, "none") == 0)

@@ -100,6 +100,13 @@ int config_values_fail(const struct config_values *values, unsigned line, struct
     return error_set(ret_error, -EINVAL, "%s:%u: %s", values->name, line, text);
 }
 
+int config_option_fail(const struct config_values *values, const char *option, const char *text,
+                       struct error_text *ret_error)
+{
+    return config_values_fail(values, config_values_line(config_values_get(values, NULL), option), ret_error, "%s: %s",
+                              option, text);
+}
+
 /* ---- libconfuse -------------------------------------------------------------------------------------------------------- */
 
 /* libconfuse's error function is not told whom it works for; its scanner is one per process anyway. */

@@ -19,6 +19,7 @@ enum config_type {
     CONFIG_PATH,         /* const char *, absolute */
     CONFIG_PATH_OR_NONE, /* the same, or "" */
     CONFIG_PATH_OR_WORD, /* the same, or "none" */
+    CONFIG_ALGORITHM,    /* const char *, the name of a congestion control, or "" */
     CONFIG_SERVICE,      /* const char *, a service name */
     CONFIG_METRICS,      /* struct config_address, numeric, where to listen; its kind is 0 for "" */
     CONFIG_TARGET,       /* struct config_address, where to connect to; its kind is 0 for "" */

@@ -115,6 +115,7 @@ static int read_actual(struct listener *listener)
     if (getsockname(listener->fd, (struct sockaddr *)&storage, &len) != 0) {
         return -errno;
     }
+    congestion_get(listener->fd, listener->congestion);
     return address_from_sockaddr((const struct sockaddr *)&storage, len, &listener->actual);
 }
 
@@ -247,6 +248,20 @@ int listener_watch(struct listener *listener, struct event_base *base, void (*re
 {
     listener->event = event_new(base, listener->fd, EV_READ | EV_PERSIST, readable, arg);
     return listener->event != NULL && event_add(listener->event, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+int listener_set_congestion(struct listener *listener, const char *name)
+{
+    char now[CONGESTION_NAME_BYTES];
+
+    if (listener->congestion[0] == '\0') {
+        return 0;
+    }
+    if (name[0] == '\0') {
+        name = listener->congestion;
+    }
+    congestion_get(listener->fd, now);
+    return strcmp(name, now) == 0 ? 0 : congestion_set(listener->fd, name);
 }
 
 void listener_pause(struct listener *listener, bool pause)

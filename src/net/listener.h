@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "net/address.h"
+#include "net/congestion.h"
 
 struct event;
 struct event_base;
@@ -22,6 +23,7 @@ struct listener {
     struct address actual;
     dev_t device; /* of a Unix socket's file that we made, so that no other is removed */
     ino_t inode;
+    char congestion[CONGESTION_NAME_BYTES]; /* that it had at first */
     struct event *event;
 };
 
@@ -37,6 +39,10 @@ int listener_adopt(int fd, struct listener **ret_listener, struct error_text *re
 /* Has `readable` called with `arg` while connections wait. Returns 0 or -ENOMEM. */
 int listener_watch(struct listener *listener, struct event_base *base, void (*readable)(int fd, short what, void *arg),
                    void *arg);
+
+/* Has what is accepted from it use this congestion control; "": what it would use otherwise. A Unix socket has none. Returns 0 or
+ * -errno. */
+int listener_set_congestion(struct listener *listener, const char *name);
 
 /* Stops and resumes watching. */
 void listener_pause(struct listener *listener, bool pause);

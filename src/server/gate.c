@@ -34,6 +34,7 @@ struct gate {
     void *user;
     struct listener *listeners;
     bool inherited;
+    char congestion[CONGESTION_NAME_BYTES];
     bool told; /* the log says that it pauses */
     atomic_int state;
     struct event *retry;
@@ -222,12 +223,39 @@ static int open_watched(struct gate *gate, const struct address *address, struct
     if (r != 0) {
         return r;
     }
-    r = listener_watch(listener, gate->loop->base, on_readable, gate);
+    r = listener_set_congestion(listener, gate->congestion);
+    if (r == 0) {
+        r = listener_watch(listener, gate->loop->base, on_readable, gate);
+    }
     if (r != 0) {
         listener_close(listener);
         return error_set(ret_error, r, "can't listen: %s", strerror(-r));
     }
     *ret_listener = listener;
+    return 0;
+}
+
+static int set_congestion(struct gate *gate, const char *name)
+{
+    int r = 0;
+
+    for (struct listener *listener = gate->listeners; listener != NULL; listener = listener->next) {
+        int one = listener_set_congestion(listener, name);
+
+        r = r != 0 ? r : one;
+    }
+    return r;
+}
+
+int gate_set_congestion(struct gate *gate, const char *name, struct error_text *ret_error)
+{
+    int r = set_congestion(gate, name);
+
+    if (r != 0) {
+        (void)set_congestion(gate, gate->congestion); /* they had it before */
+        return error_set(ret_error, r, "congestion_control \"%s\": %s", name, strerror(-r));
+    }
+    (void)snprintf(gate->congestion, sizeof(gate->congestion), "%s", name);
     return 0;
 }
 

@@ -28,6 +28,10 @@ int gate_adopt(struct gate *gate, size_t *ret_count, struct error_text *ret_erro
  * -errno with an error text. Logs what has changed. Without effect on a gate whose sockets are systemd's. */
 int gate_set(struct gate *gate, const struct address *addresses, size_t count, struct error_text *ret_error);
 
+/* Has connections use this congestion control ("": the system's), those that arrive from now on, through the sockets that there are and that
+ * will be. Returns 0, or -errno with an error text, and nothing has changed. */
+int gate_set_congestion(struct gate *gate, const char *name, struct error_text *ret_error);
+
 /* The address that a socket listens on, with the port that it really has: of the index-th one; NULL: there are no more. */
 const struct address *gate_address(const struct gate *gate, size_t index);
 

@@ -329,8 +329,13 @@ static int apply(struct server *server, struct snapshot *snapshot, struct error_
     if (r != 0) {
         return r;
     }
-    r = gate_set(server->gate, snapshot->binds, snapshot->bind_count, ret_error);
+    r = gate_set_congestion(server->gate, snapshot->config->congestion_control, ret_error);
+    if (r == 0) {
+        r = gate_set(server->gate, snapshot->binds, snapshot->bind_count, ret_error);
+    }
     if (r != 0) {
+        /* What they had before can't fail. */
+        (void)gate_set_congestion(server->gate, server->snapshot->config->congestion_control, NULL);
         report_rollback(server->report);
         return r;
     }
@@ -693,6 +698,9 @@ static int listen_somewhere(struct server *server)
         log_inherited(server);
     } else if (r == 0) {
         r = gate_set(server->gate, snapshot->binds, snapshot->bind_count, &error);
+    }
+    if (r == 0) {
+        r = gate_set_congestion(server->gate, snapshot->config->congestion_control, &error);
     }
     if (r != 0) {
         log_message(LOG_LEVEL_ERROR, "%s", error.text);

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/message_id.h"
+#include "net/congestion.h"
 #include "net/resolve.h"
 
 int snapshot_exit_code(int r, int otherwise)
@@ -44,6 +45,16 @@ int snapshot_load_config(const char *path, struct config_server **ret_config, in
     return r;
 }
 
+/* What the kernel has to have for it. */
+static int check_kernel(const struct config_server *config, struct error_text *ret_error)
+{
+    struct error_text why;
+
+    return congestion_check(config->congestion_control, &why) == 0
+               ? 0
+               : config_option_fail(config->values, "congestion_control", why.text, ret_error);
+}
+
 int snapshot_check_files(const struct config_server *config, int *ret_exit_code, struct error_text *ret_error)
 {
     const struct keyfile_request request = {
@@ -52,8 +63,11 @@ int snapshot_check_files(const struct config_server *config, int *ret_exit_code,
         .network_key_file = config->network_key_file,
     };
     struct authorized *authorized = NULL;
-    int r = authorized_load(config->authorized_agents, &authorized, ret_error);
+    int r = check_kernel(config, ret_error);
 
+    if (r == 0) {
+        r = authorized_load(config->authorized_agents, &authorized, ret_error);
+    }
     if (r == 0) {
         r = keyfile_identity_check(&request, ret_error);
     }
@@ -125,6 +139,10 @@ int snapshot_load(const char *path, bool bind, struct snapshot **ret_snapshot, i
     }
     atomic_init(&snapshot->references, 1);
     r = snapshot_load_config(path, &snapshot->config, &exit_code, ret_error);
+    if (r != 0) {
+        goto out;
+    }
+    r = check_kernel(snapshot->config, ret_error);
     if (r != 0) {
         goto out;
     }

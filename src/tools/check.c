@@ -12,6 +12,7 @@
 #include "config/server.h"
 #include "keys/authorized.h"
 #include "keys/keyfile.h"
+#include "net/congestion.h"
 #include "tools/tool.h"
 
 enum kind {
@@ -63,11 +64,24 @@ static bool check_keys(const struct tool_command *command, const char *role, con
     return true;
 }
 
+/* Whether the kernel has what the configuration asks for. */
+static bool check_congestion(const struct tool_command *command, const char *name, const struct config_values *values)
+{
+    struct error_text why, error;
+
+    if (congestion_check(name, &why) < 0) {
+        (void)config_option_fail(values, "congestion_control", why.text, &error);
+        tool_complain(command, "%s", error.text);
+        return false;
+    }
+    return true;
+}
+
 static bool check_server(const struct tool_command *command, const struct config_server *config)
 {
     struct authorized *authorized = NULL;
     struct error_text error;
-    const bool good = check_keys(command, "server", config->identity, config->network_key_file);
+    bool good = check_keys(command, "server", config->identity, config->network_key_file);
 
     if (authorized_load(config->authorized_agents, &authorized, &error) < 0) {
         tool_complain(command, "authorized_agents: %s", error.text);
@@ -89,12 +103,15 @@ static bool check_server(const struct tool_command *command, const struct config
         }
     }
     authorized_free(authorized);
+    good = check_congestion(command, config->congestion_control, config->values) && good;
     return good;
 }
 
 static bool check_agent(const struct tool_command *command, const struct config_agent *config)
 {
-    return check_keys(command, "agent", config->identity, config->network_key_file);
+    const bool good = check_congestion(command, config->congestion_control, config->values);
+
+    return check_keys(command, "agent", config->identity, config->network_key_file) && good;
 }
 
 /* Returns EX_OK, or EX_CONFIG after complaining. With `kind` unknown it is a server's if it reads as one. */

@@ -67,6 +67,7 @@ static void run_server(const char *data, size_t size)
     CHECK_INT(again->service_count, config->service_count);
     CHECK(memcmp(&again->limits, &config->limits, sizeof(config->limits)) == 0);
     CHECK(again->drain_timeout_us == config->drain_timeout_us);
+    CHECK(strcmp(again->congestion_control, config->congestion_control) == 0);
     CHECK(again->busy_poll_us == config->busy_poll_us);
     free(dump.data);
     config_server_free(config);

@@ -171,6 +171,16 @@ def drain_timeout(etcp):
     assert edited.server.wait() == 0
 
 
+@setting("congestion_control")
+def congestion_control(etcp):
+    """What it does is seen in test_congestion."""
+    edited = Edited(etcp)
+    with socket.socket() as sock:
+        usual = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
+    edited.edit(congestion_control='"%s"' % usual)
+    edited.serves()
+
+
 @setting("busy_poll")
 def busy_poll(etcp):
     edited = Edited(etcp, workers=1)

@@ -10,7 +10,8 @@
 /* What the file itself may hold. */
 #define AGENT_WORDS                                                                                                \
     "server server_key identity network_key_file suite connect_timeout log_level status_socket spare_connections " \
-    "max_connections idle_close drain_timeout busy_poll reconnect heartbeat metrics message forward"
+    "max_connections idle_close drain_timeout congestion_control busy_poll reconnect heartbeat metrics message "   \
+    "forward"
 
 #define KEY_1  "etcp-pub-0ur6xuUgdsPbMpranN324KhTICp7PcCC7N5WuZrbkS-yMDR6"
 #define KEY_2  "etcp-pub-dbZtp7M3bti65HjDxn__tvFauWXEviiLIE6_JJmz90kpgd-N"

@@ -14,7 +14,7 @@
 /* What the file itself may hold. */
 #define SERVER_WORDS                                                                                            \
     "bind log_level identity authorized_agents network_key_file classic classic_service workers drain_timeout " \
-    "busy_poll status_socket limits heartbeat metrics service"
+    "congestion_control busy_poll status_socket limits heartbeat metrics service"
 
 static struct config_server *good(const char *text)
 {
@@ -84,6 +84,7 @@ static void defaults_are_those_of_the_manual(void)
     CHECK_INT(c->heartbeat.interval_us, 15000000);
     CHECK_INT(c->heartbeat.timeout_us, 45000000);
     CHECK_INT(c->drain_timeout_us, 30000000);
+    CHECK_STR(c->congestion_control, "");
     CHECK_INT(c->busy_poll_us, 0);
     CHECK_STR(c->status_socket, "");
     CHECK_INT(c->metrics.kind, 0);
@@ -102,6 +103,7 @@ static void every_option_is_taken(void)
              "bind = {'[::1]:0', \"unix:/run/x y.sock\",\n  host.example:65535,}\n"
              "log_level=debug identity=\"/k\" authorized_agents=/a network_key_file = ''\n"
              "classic = true classic_service = \"talk\" workers = 256 drain_timeout = 0 busy_poll = \"50us\"\n"
+             "congestion_control = bbr2_-\n"
              "limits { max_connections = 1 max_connections_per_address = 2 max_handshakes = 3\n"
              "  max_streams = 4 handshake_timeout = \"250ms\" idle_timeout = \"1h\"\n"
              "  max_message = \"1KiB\" }\n"
@@ -123,6 +125,7 @@ static void every_option_is_taken(void)
     CHECK_STR(c->classic_service, "talk");
     CHECK_INT(c->workers, 256);
     CHECK_INT(c->drain_timeout_us, 0);
+    CHECK_STR(c->congestion_control, "bbr2_-");
     CHECK_INT(c->busy_poll_us, 50);
     CHECK_INT(c->limits.max_connections, 1);
     CHECK_INT(c->limits.max_connections_per_address, 2);
@@ -277,6 +280,11 @@ static void wrong_values_are_errors(void)
          "server.conf:1: bad value \"20ms\" for busy_poll: expected a duration in us or ms from \"0\" to \"10ms\""},
         {"busy_poll = 50",
          "server.conf:1: bad value \"50\" for busy_poll: expected a duration in us or ms from \"0\" to \"10ms\""},
+        {"congestion_control = \"Cubic\"", "server.conf:1: bad value \"Cubic\" for congestion_control: expected the "
+                                           "name of a congestion control: up to 15 of a-z 0-9 _ -"},
+        {"congestion_control = \"0123456789abcdef\"",
+         "server.conf:1: bad value \"0123456789abcdef\" for congestion_control: expected the name of a congestion "
+         "control: up to 15 of a-z 0-9 _ -"},
         {"busy_poll = true",
          "server.conf:1: bad value \"true\" for busy_poll: expected a duration in us or ms from \"0\" to \"10ms\""},
         {"identity = \"server.key\"",
