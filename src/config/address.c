@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <strings.h>
 
@@ -99,6 +100,58 @@ static void normalise(char *host, bool ipv6)
     if (inet_pton(AF_INET6, host, &address) == 1 && inet_ntop(AF_INET6, &address, text, sizeof text))
         memcpy(host, text, strlen(text) + 1);
     memcpy(host + strlen(host), zone, strlen(zone) + 1);
+}
+
+/* The bits of a network that are not in its mask must be zeros: whoever writes 10.1.2.3/8 has meant something else. */
+static bool has_host_bits(const struct config_network *network, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned covered = network->bits > 8 * i ? network->bits - 8 * (unsigned)i : 0;
+        uint8_t mask = covered >= 8 ? 0xff : (uint8_t)(0xff00u >> covered);
+
+        if ((network->address[i] & ~mask) != 0)
+            return true;
+    }
+    return false;
+}
+
+int config_network_parse(const char *text, struct config_network *ret_network, struct error_text *ret_error)
+{
+    static const char form[] = "a network as 10.0.0.0/8, 192.0.2.1, 2001:db8::/32 or ::1, or \"unix\"";
+    struct config_network network = {.kind = CONFIG_NETWORK_INET};
+    struct in6_addr address;
+    char host[INET6_ADDRSTRLEN];
+    size_t len = strcspn(text, "/");
+    size_t bytes = 4;
+    uint64_t bits;
+
+    if (strcmp(text, "unix") == 0) {
+        *ret_network = (struct config_network){.kind = CONFIG_NETWORK_UNIX};
+        return 0;
+    }
+    if (len >= sizeof host)
+        return fail(ret_error, text, form);
+    memcpy(host, text, len);
+    host[len] = '\0';
+    if (inet_pton(AF_INET, host, network.address) != 1) {
+        if (inet_pton(AF_INET6, host, network.address) != 1)
+            return fail(ret_error, text, form);
+        network.kind = CONFIG_NETWORK_INET6;
+        bytes = 16;
+        memcpy(&address, network.address, sizeof address);
+        if (IN6_IS_ADDR_V4MAPPED(&address))
+            return fail(ret_error, text, "an IPv4 network without ::ffff: before it");
+    }
+    bits = 8 * bytes;
+    if (text[len] == '/' && (strlen(text + len + 1) > 3 || value_parse_number(text + len + 1, &bits) < 0))
+        return fail(ret_error, text, form);
+    if (bits > 8 * bytes)
+        return fail(ret_error, text, bytes == 4 ? "at most 32 bits behind the /" : "at most 128 bits behind the /");
+    network.bits = (uint8_t)bits;
+    if (has_host_bits(&network, bytes))
+        return fail(ret_error, text, "a network whose address ends where its bits do, as 10.0.0.0/8");
+    *ret_network = network;
+    return 0;
 }
 
 int config_address_parse(const char *text, bool port_zero, struct config_address *ret_address,

@@ -48,6 +48,23 @@ int config_address_parse(const char *text, bool port_zero, struct config_address
 /* Writes an address as the parser takes it. The text is the address's one spelling (names in lower case), fit as a key. */
 void config_address_format(const struct config_address *address, char ret_text[static CONFIG_ADDRESS_TEXT_BYTES]);
 
+enum config_network_kind {
+    CONFIG_NETWORK_INET = 1,
+    CONFIG_NETWORK_INET6 = 2,
+    CONFIG_NETWORK_UNIX = 3, /* all Unix sockets */
+};
+
+/* Addresses that begin with the same bits. */
+struct config_network {
+    enum config_network_kind kind;
+    uint8_t bits;
+    uint8_t address[16]; /* of which IPv4 uses 4; zeros behind the bits */
+};
+
+/* Parses "10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1" or "unix". Returns 0, or -EINVAL and an error text without file and
+ * line. */
+int config_network_parse(const char *text, struct config_network *ret_network, struct error_text *ret_error);
+
 struct config_heartbeat {
     uint64_t interval_us;
     uint64_t timeout_us; /* more than interval_us */

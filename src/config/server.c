@@ -34,8 +34,13 @@ static const struct config_word service_types[] = {
 static const struct config_word proxy_protocols[] = {
     {"off", CONFIG_PROXY_OFF}, {"v1", CONFIG_PROXY_V1}, {"v2", CONFIG_PROXY_V2}, {NULL, 0}};
 
+static const struct config_word proxy_in[] = {
+    {"off", CONFIG_PROXY_IN_OFF}, {"required", CONFIG_PROXY_IN_REQUIRED}, {NULL, 0}};
+
 static const struct config_option root_options[] = {
     {"bind", CONFIG_BIND_LIST, "0.0.0.0:1337", AT(bind), offsetof(struct config_server, bind_count), .minimum = 1},
+    {"proxy_protocol", CONFIG_WORD, "off", AT(proxy_protocol), .words = proxy_in},
+    {"proxy_from", CONFIG_NETWORK_LIST, NULL, AT(proxy_from), offsetof(struct config_server, proxy_from_count)},
     {"log_level", CONFIG_WORD, "info", AT(log_level), .words = levels},
     {"identity", CONFIG_PATH_OR_NONE, "", AT(identity)},
     {"authorized_agents", CONFIG_PATH, "/etc/etcp/authorized_agents", AT(authorized_agents)},
@@ -213,6 +218,19 @@ static int check_classic(const struct config_server *config, struct error_text *
                               config->classic_service);
 }
 
+/* Whom everybody could claim to speak for, nobody must be. */
+static int check_proxy(const struct config_server *config, struct error_text *ret_error)
+{
+    const struct config_instance *root = config_values_get(config->values, NULL);
+
+    if (config->proxy_protocol == CONFIG_PROXY_IN_OFF || config->proxy_from_count > 0)
+        return 0;
+    return config_values_fail(
+        config->values, config_values_line(root, "proxy_protocol"), ret_error,
+        "proxy_protocol = \"required\" without proxy_from: expected the addresses of the balancers, "
+        "as proxy_from = {\"192.0.2.1\", \"10.0.0.0/8\"}");
+}
+
 static int check(struct config_server *config, struct error_text *ret_error)
 {
     const struct config_instance *heartbeat = config_values_get(config->values, "heartbeat");
@@ -224,6 +242,8 @@ static int check(struct config_server *config, struct error_text *ret_error)
                                   "heartbeat.timeout is not above heartbeat.interval: expected timeout > interval");
     if (config->limits.max_message > 65535) /* 64KiB is what people write; the wire says 65,535 */
         config->limits.max_message = 65535;
+    if (check_proxy(config, ret_error) < 0)
+        return -EINVAL;
     return check_classic(config, ret_error);
 }
 

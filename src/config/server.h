@@ -19,6 +19,12 @@ enum config_proxy_protocol {
     CONFIG_PROXY_V2,
 };
 
+/* What a connection must begin with. */
+enum config_proxy_in {
+    CONFIG_PROXY_IN_OFF = 1,
+    CONFIG_PROXY_IN_REQUIRED,
+};
+
 struct config_service {
     const char *name;
     enum config_service_type type;
@@ -46,6 +52,9 @@ struct config_limits {
 struct config_server {
     struct config_address *bind; /* at least one, all different; port 0: any free port */
     size_t bind_count;
+    enum config_proxy_in proxy_protocol;
+    struct config_network *proxy_from; /* who may say whom it speaks for; at least one if that is required */
+    size_t proxy_from_count;
     enum log_level log_level;
     const char *identity; /* "": keyfile_identity_load() finds or makes it */
     const char *authorized_agents;

@@ -270,12 +270,32 @@ static int store_agents(const struct store *s, const char **list)
     return 0;
 }
 
+static int store_networks(const struct store *s, struct config_network *list)
+{
+    for (size_t i = 0; i < s->value->count; i++) {
+        struct error_text why;
+        char name[64];
+
+        if (config_network_parse(s->value->texts[i], &list[i], &why) < 0) {
+            option_name(s, name, sizeof name);
+            return config_values_fail(s->values, s->value->lines[i], s->error, "%s: %s", name, why.text);
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (list[i].kind == list[j].kind && list[i].bits == list[j].bits &&
+                memcmp(list[i].address, list[j].address, sizeof list[i].address) == 0)
+                return bad(s, i, "every network once");
+        }
+    }
+    return 0;
+}
+
 static int store_list(const struct store *s, char *base)
 {
     size_t sizes[] = {[CONFIG_BIND_LIST] = sizeof(struct config_address),
                       [CONFIG_SERVER_LIST] = sizeof(struct config_address),
                       [CONFIG_KEY_LIST] = CONFIG_KEY_BYTES,
-                      [CONFIG_AGENT_LIST] = sizeof(const char *)};
+                      [CONFIG_AGENT_LIST] = sizeof(const char *),
+                      [CONFIG_NETWORK_LIST] = sizeof(struct config_network)};
     size_t count = s->value->count;
     void *list;
     int r;
@@ -289,6 +309,8 @@ static int store_list(const struct store *s, char *base)
         r = store_keys(s, list);
     else if (s->option->type == CONFIG_AGENT_LIST)
         r = store_agents(s, list);
+    else if (s->option->type == CONFIG_NETWORK_LIST)
+        r = store_networks(s, list);
     else
         r = store_addresses(s, list);
     if (r < 0)

@@ -27,6 +27,7 @@ enum config_type {
     CONFIG_SERVER_LIST,  /* struct config_address *, where to connect to */
     CONFIG_KEY_LIST,     /* uint8_t (*)[CONFIG_KEY_BYTES], public keys */
     CONFIG_AGENT_LIST,   /* const char **, names of agents, or "*" */
+    CONFIG_NETWORK_LIST, /* struct config_network * */
 };
 
 struct config_word {

@@ -92,19 +92,20 @@ static struct source *meet(struct census *census, const struct address_key *key)
     return source;
 }
 
+/* `known`: has been judged by the totals already, of which it is a part. */
 static enum census_limit judge(const struct census *census, const struct census_limits *limits,
-                               const struct source *source)
+                               const struct source *source, bool known)
 {
     uint32_t share = limits->handshakes / CENSUS_HANDSHAKES_SHARE;
 
     share = share > 0 ? share : 1;
-    if (census->counts.connections >= limits->connections) {
+    if (!known && census->counts.connections >= limits->connections) {
         return CENSUS_CONNECTIONS;
     }
     if (source != NULL && source->connections >= limits->connections_per_address) {
         return CENSUS_CONNECTIONS_PER_ADDRESS;
     }
-    if (census->counts.handshakes >= limits->handshakes) {
+    if (!known && census->counts.handshakes >= limits->handshakes) {
         return CENSUS_HANDSHAKES;
     }
     if (source != NULL && source->handshakes >= share) {
@@ -113,34 +114,68 @@ static enum census_limit judge(const struct census *census, const struct census_
     return CENSUS_LIMITS;
 }
 
+/* Counts a welcome one under its address. */
+static enum census_limit settle(struct census *census, const struct address_key *key)
+{
+    struct source *source = meet(census, key);
+
+    if (source == NULL) {
+        return CENSUS_MEMORY;
+    }
+    source->connections++;
+    source->handshakes++;
+    census->totals.welcome++;
+    return CENSUS_LIMITS;
+}
+
+/* Counts one that has met a limit. */
+static enum census_verdict refuse(struct census *census, enum census_limit limit, const char **ret_limit)
+{
+    census->totals.refused[limit]++;
+    *ret_limit = limit_texts[limit];
+    if (census->refusing == CENSUS_REFUSING_MAX) {
+        return CENSUS_CLOSE;
+    }
+    census->refusing++;
+    return CENSUS_REFUSE;
+}
+
 enum census_verdict census_enter(struct census *census, const struct census_limits *limits,
                                  const struct address_key *key, const char **ret_limit)
 {
     enum census_verdict verdict = CENSUS_WELCOME;
-    struct source *source = NULL;
     enum census_limit limit = CENSUS_LIMITS;
 
     (void)pthread_mutex_lock(&census->lock);
-    limit = judge(census, limits, find(census, key));
-    if (limit == CENSUS_LIMITS) {
-        source = meet(census, key);
-        limit = source == NULL ? CENSUS_MEMORY : CENSUS_LIMITS;
+    limit = judge(census, limits, key != NULL ? find(census, key) : NULL, false);
+    if (limit == CENSUS_LIMITS && key != NULL) {
+        limit = settle(census, key);
     }
     if (limit == CENSUS_LIMITS) {
-        census->totals.welcome++;
         census->counts.connections++;
         census->counts.handshakes++;
-        source->connections++;
-        source->handshakes++;
-    } else if (census->refusing < CENSUS_REFUSING_MAX) {
-        verdict = CENSUS_REFUSE;
-        census->refusing++;
     } else {
-        verdict = CENSUS_CLOSE;
+        verdict = refuse(census, limit, ret_limit);
+    }
+    (void)pthread_mutex_unlock(&census->lock);
+    return verdict;
+}
+
+enum census_verdict census_name(struct census *census, const struct census_limits *limits,
+                                const struct address_key *key, const char **ret_limit)
+{
+    enum census_verdict verdict = CENSUS_WELCOME;
+    enum census_limit limit = CENSUS_LIMITS;
+
+    (void)pthread_mutex_lock(&census->lock);
+    limit = judge(census, limits, find(census, key), true);
+    if (limit == CENSUS_LIMITS) {
+        limit = settle(census, key);
     }
     if (limit != CENSUS_LIMITS) {
-        census->totals.refused[limit]++;
-        *ret_limit = limit_texts[limit];
+        census->counts.connections--;
+        census->counts.handshakes--;
+        verdict = refuse(census, limit, ret_limit);
     }
     (void)pthread_mutex_unlock(&census->lock);
     return verdict;
@@ -162,16 +197,16 @@ void census_leave(struct census *census, const struct address_key *key, enum cen
     if (verdict == CENSUS_REFUSE) {
         census->refusing--;
     } else if (verdict == CENSUS_WELCOME) {
-        source = find(census, key);
         census->counts.connections--;
-        source->connections--;
-        if (!authenticated) {
-            census->counts.handshakes--;
-            source->handshakes--;
-        }
-        if (source->connections == 0) {
-            (void)tdelete(source, &census->sources, compare);
-            free(source);
+        census->counts.handshakes -= !authenticated;
+        if (key != NULL) {
+            source = find(census, key);
+            source->connections--;
+            source->handshakes -= !authenticated;
+            if (source->connections == 0) {
+                (void)tdelete(source, &census->sources, compare);
+                free(source);
+            }
         }
     }
     (void)pthread_mutex_unlock(&census->lock);

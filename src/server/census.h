@@ -40,7 +40,7 @@ enum census_limit {
 
 /* All that came, since the start. */
 struct census_totals {
-    uint64_t welcome;
+    uint64_t welcome; /* and with a key */
     uint64_t refused[CENSUS_LIMITS];
 };
 
@@ -56,14 +56,20 @@ int census_new(struct census **ret_census);
 /* NULL is fine. */
 void census_free(struct census *census);
 
-/* Judges a newcomer and counts it. Names the limit that was met in *ret_limit (static), unless it is welcome. */
+/* Judges a newcomer and counts it. Names the limit that was met in *ret_limit (static), unless it is welcome. `key` NULL: where it
+ * comes from is not known yet, so only totals are judged, until census_name(). */
 enum census_verdict census_enter(struct census *census, const struct census_limits *limits,
                                  const struct address_key *key, const char **ret_limit);
+
+/* A welcome one that came without a key has one. Judges it by what it does not share with all others, and counts it anew. As
+ * census_enter(); when it is to be closed, it is not counted any more. */
+enum census_verdict census_name(struct census *census, const struct census_limits *limits,
+                                const struct address_key *key, const char **ret_limit);
 
 /* A welcome one has authenticated. */
 void census_authenticated(struct census *census, const struct address_key *key);
 
-/* One that was counted has gone. */
+/* One that was counted has gone; `key` NULL: it never had one. */
 void census_leave(struct census *census, const struct address_key *key, enum census_verdict verdict,
                   bool authenticated);
 

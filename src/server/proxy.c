@@ -9,12 +9,6 @@ enum {
     IPV4_BYTES = 4,
     IPV6_BYTES = 16,
     TLV_VALUE_MAX = 128, /* three of them and two addresses are below PROXY_HEADER_MAX */
-
-    V2_COMMAND_PROXY = 0x21,
-    V2_TCP4 = 0x11,
-    V2_TCP6 = 0x21,
-    V2_UNSPEC = 0x00,
-    V2_HEAD_BYTES = 16,
 };
 
 struct end {
@@ -72,11 +66,11 @@ size_t proxy_write_v1(const struct proxy_facts *facts, uint8_t ret_header[static
 
     if (line.address_bytes == 0 || inet_ntop(family, line.client.address, client, sizeof(client)) == NULL ||
         inet_ntop(family, line.backend.address, backend, sizeof(backend)) == NULL) {
-        len = snprintf((char *)ret_header, PROXY_HEADER_MAX, "PROXY UNKNOWN\r\n");
+        len = snprintf((char *)ret_header, PROXY_HEADER_MAX, PROXY_V1_PREFIX "UNKNOWN\r\n");
     } else {
-        len =
-            snprintf((char *)ret_header, PROXY_HEADER_MAX, "PROXY TCP%c %s %s %u %u\r\n", family == AF_INET ? '4' : '6',
-                     client, backend, (unsigned)line.client.port, (unsigned)line.backend.port);
+        len = snprintf((char *)ret_header, PROXY_HEADER_MAX, PROXY_V1_PREFIX "TCP%c %s %s %u %u\r\n",
+                       family == AF_INET ? '4' : '6', client, backend, (unsigned)line.client.port,
+                       (unsigned)line.backend.port);
     }
     return (size_t)len;
 }
@@ -103,13 +97,14 @@ static size_t put_tlv(uint8_t *at, uint8_t type, const char *value)
 
 size_t proxy_write_v2(const struct proxy_facts *facts, uint8_t ret_header[static PROXY_HEADER_MAX])
 {
-    static const uint8_t signature[] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
     const struct line line = make_line(facts);
-    uint8_t *at = ret_header + V2_HEAD_BYTES;
+    uint8_t *at = ret_header + PROXY_V2_HEAD_BYTES;
 
-    memcpy(ret_header, signature, sizeof(signature));
-    ret_header[12] = V2_COMMAND_PROXY;
-    ret_header[13] = line.address_bytes == 0 ? V2_UNSPEC : line.address_bytes == IPV4_BYTES ? V2_TCP4 : V2_TCP6;
+    memcpy(ret_header, PROXY_V2_SIGNATURE, PROXY_V2_SIGNATURE_BYTES);
+    ret_header[12] = PROXY_V2_PROXY;
+    ret_header[13] = line.address_bytes == 0            ? PROXY_V2_UNSPEC
+                     : line.address_bytes == IPV4_BYTES ? PROXY_V2_TCP4
+                                                        : PROXY_V2_TCP6;
     if (line.address_bytes > 0) {
         memcpy(at, line.client.address, line.address_bytes);
         memcpy(at + line.address_bytes, line.backend.address, line.address_bytes);
@@ -120,6 +115,6 @@ size_t proxy_write_v2(const struct proxy_facts *facts, uint8_t ret_header[static
     at += put_tlv(at, PROXY_TLV_UNIQUE_ID, facts->id);
     at += put_tlv(at, PROXY_TLV_AGENT_NAME, facts->agent);
     at += put_tlv(at, PROXY_TLV_AGENT_KEY, facts->key);
-    (void)put_u16(ret_header + 14, (size_t)(at - ret_header) - V2_HEAD_BYTES);
+    (void)put_u16(ret_header + 14, (size_t)(at - ret_header) - PROXY_V2_HEAD_BYTES);
     return (size_t)(at - ret_header);
 }

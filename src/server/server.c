@@ -23,6 +23,7 @@
 #include "net/address.h"
 #include "net/loop.h"
 #include "server/census.h"
+#include "server/entrance.h"
 #include "server/gate.h"
 #include "server/loading.h"
 #include "server/report.h"
@@ -71,6 +72,8 @@ struct server {
     struct snapshot *snapshot;
     struct census *census;
     struct gate *gate;
+    struct entrance *entrance;
+    struct worker *workers[CONFIG_WORKERS_MAX];
     struct report *report;
     struct post *posts;
     size_t count;   /* of workers */
@@ -94,55 +97,11 @@ static struct loop *main_loop(const struct server *server)
 
 /* ---- Connections arrive ---------------------------------------------------------------------------------------------- */
 
-static struct worker *least_loaded(struct server *server)
-{
-    struct worker *best = &server->posts[0].worker;
-
-    for (size_t i = 1; i < server->count; i++) {
-        if (atomic_load(&server->posts[i].worker.load) < atomic_load(&best->load)) {
-            best = &server->posts[i].worker;
-        }
-    }
-    return best;
-}
-
 static void on_arrived(int fd, void *user)
 {
-    static struct log_limit limit = LOG_LIMIT(5, 10000000);
     struct server *server = user;
-    const struct config_limits *config = &server->snapshot->config->limits;
-    const struct census_limits limits = {.connections = config->max_connections,
-                                         .connections_per_address = config->max_connections_per_address,
-                                         .handshakes = config->max_handshakes};
-    struct newcomer *newcomer = calloc(1, sizeof(*newcomer));
-    const char *met = NULL;
 
-    if (newcomer == NULL || address_peer(fd, newcomer->peer, &newcomer->key) != 0) {
-        free(newcomer); /* the peer is gone already, or there is no memory to talk to it */
-        (void)close(fd);
-        return;
-    }
-    newcomer->fd = fd;
-    newcomer->verdict = census_enter(server->census, &limits, &newcomer->key, &met);
-    if (newcomer->verdict != CENSUS_WELCOME) {
-        log_limited(&limit, loop_now_us(), LOG_LEVEL_NOTICE, NULL, 0, "refused: peer=%s limit=\"%s\"", newcomer->peer,
-                    met);
-    }
-    if (newcomer->verdict == CENSUS_CLOSE) {
-        (void)close(fd);
-        free(newcomer);
-        return;
-    }
-    newcomer->worker = least_loaded(server);
-    atomic_fetch_add(&newcomer->worker->load, 1);
-    if (newcomer->worker->loop == main_loop(server)) {
-        worker_take(newcomer);
-    } else if (loop_post(newcomer->worker->loop, worker_take, newcomer) != 0) {
-        census_leave(server->census, &newcomer->key, newcomer->verdict, false);
-        atomic_fetch_sub(&newcomer->worker->load, 1);
-        (void)close(fd);
-        free(newcomer);
-    }
+    entrance_take(server->entrance, server->snapshot, fd);
 }
 
 static void on_freed(void *arg)
@@ -252,6 +211,7 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
     }
     server->phase = SERVER_DRAINING;
     gate_close(server->gate);
+    entrance_clear(server->entrance);
     census_count(server->census, &counts);
     log_message(LOG_LEVEL_NOTICE, "%s: stopping, %" PRIu32 " connections to drain", name, counts.connections);
     (void)sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64, patience + STOP_MARGIN_US);
@@ -482,16 +442,12 @@ static void on_view(void *user, struct report_view *ret_view)
 
 static int start_report(struct server *server)
 {
-    struct worker *workers[CONFIG_WORKERS_MAX];
     struct error_text error;
     int r = 0;
 
-    for (size_t i = 0; i < server->count; i++) {
-        workers[i] = &server->posts[i].worker;
-    }
     server->started = time(NULL);
     server->started_us = loop_now_us();
-    r = report_new(workers, server->count, on_view, server, &server->report);
+    r = report_new(server->workers, server->count, on_view, server, &server->report);
     if (r != 0) {
         return fail("can't start", r);
     }
@@ -579,7 +535,7 @@ static int make_workers(struct server *server)
         if (r != 0) {
             break;
         }
-        server->count++;
+        server->workers[server->count++] = &post->worker;
         r = worker_init(&post->worker, loop, server->census, server->snapshot, &handler, post);
     }
     return r;
@@ -615,6 +571,7 @@ static void clean_up(struct server *server)
     loading_abandon(server->loading);
     report_free(server->report);
     gate_free(server->gate);
+    entrance_free(server->entrance);
     for (int i = 0; i < EVENTS; i++) {
         if (server->events[i] != NULL) {
             event_free(server->events[i]);
@@ -727,6 +684,9 @@ static int start(struct server *server)
     r = census_new(&server->census);
     if (r == 0) {
         r = make_workers(server);
+    }
+    if (r == 0) {
+        r = entrance_new(server->census, server->workers, server->count, &server->entrance);
     }
     if (r == 0) {
         raise_descriptors(server->snapshot->config, server->count);

@@ -56,6 +56,7 @@ struct session {
     uint64_t asked_us;        /* when a report had it measured last */
     uint64_t streams_refused; /* by the library, as far as they are in the tally */
     bool active;              /* something has arrived since the last sweep */
+    bool quiet;               /* as the newcomer's */
     enum session_state state;
     enum census_verdict verdict;
     struct address_key key;
@@ -427,8 +428,8 @@ static void on_closed(struct link *link, const struct link_end *end, void *user)
     if (session->state == SESSION_UP) {
         count_disconnected(session, end);
         log_disconnected(session, end);
-    } else if (session->state == SESSION_HANDSHAKE && session->verdict == CENSUS_WELCOME && session->why == NULL &&
-               end->error != ETCP_EBUSY) { /* that is a Refusal of ours */
+    } else if (session->state == SESSION_HANDSHAKE && session->verdict == CENSUS_WELCOME && !session->quiet &&
+               session->why == NULL && end->error != ETCP_EBUSY) { /* that is a Refusal of ours */
         worker->tally.failures[failure_of(end)]++;
         log_handshake_failed(session, end);
     }
@@ -456,24 +457,27 @@ static void on_closed(struct link *link, const struct link_end *end, void *user)
 
 static const struct link_handler handler = {.event = on_event, .writable = on_writable, .closed = on_closed};
 
-static int new_conn(const struct worker *worker, bool refuse, struct etcp_conn **ret_conn)
+static int new_conn(const struct worker *worker, const struct newcomer *newcomer, struct etcp_conn **ret_conn)
 {
     const struct config_server *config = worker->snapshot->config;
+    const bool refuse = newcomer->verdict == CENSUS_REFUSE;
+    const uint64_t now = loop_now_us();
+    const uint64_t waited = now - newcomer->accepted_us;
+    const uint64_t timeout =
+        config->limits.handshake_timeout_us > waited ? config->limits.handshake_timeout_us - waited : 1;
     const struct etcp_conn_options options = {
         .role = ETCP_SERVER,
         .identity = worker->snapshot->identity.identity,
         .classic = config->classic,
         .refuse = refuse ? ETCP_REFUSAL_BUSY : ETCP_REFUSAL_NONE,
-        .handshake_timeout_us = refuse && config->limits.handshake_timeout_us > REFUSING_TIMEOUT_US
-                                    ? REFUSING_TIMEOUT_US
-                                    : config->limits.handshake_timeout_us,
+        .handshake_timeout_us = refuse && timeout > REFUSING_TIMEOUT_US ? REFUSING_TIMEOUT_US : timeout,
         .heartbeat_interval_us = config->heartbeat.interval_us,
         .dead_peer_timeout_us = config->heartbeat.timeout_us,
         .max_streams = config->limits.max_streams,
         .max_record = config->limits.max_message,
     };
 
-    switch (etcp_conn_new(worker->loop->pool, &options, loop_now_us(), ret_conn)) {
+    switch (etcp_conn_new(worker->loop->pool, &options, now, ret_conn)) {
     case 0:
         return 0;
     case ETCP_ENOMEM:
@@ -499,12 +503,13 @@ int session_start(struct worker *worker, const struct newcomer *newcomer)
     session->round_trip_us = NO_ROUND_TRIP;
     session->id = atomic_fetch_add(&ids, 1) + 1;
     session->verdict = newcomer->verdict;
+    session->quiet = newcomer->quiet;
     session->key = newcomer->key;
     memcpy(session->peer, newcomer->peer, peer_bytes);
     session->streams.client.host = &worker->host;
     session->streams.client.connection = session->id;
     session->streams.client.peer = session->peer;
-    r = new_conn(worker, newcomer->verdict == CENSUS_REFUSE, &conn);
+    r = new_conn(worker, newcomer, &conn);
     if (r == 0) {
         r = link_new(worker->loop, newcomer->fd, conn, &handler, session, &session->link);
     }

@@ -255,6 +255,12 @@ static void log_warnings(const struct snapshot *snapshot)
             }
         }
     }
+    for (size_t i = 0; i < config->proxy_from_count; i++) {
+        if (config->proxy_from[i].kind != CONFIG_NETWORK_UNIX && config->proxy_from[i].bits == 0) {
+            log_message(LOG_LEVEL_WARNING,
+                        "proxy_from has a network of all addresses: everybody may claim to be anybody");
+        }
+    }
     if (config->classic) {
         log_message(LOG_LEVEL_WARNING, "classic = true: peers of the old wire are served without authentication");
     }

@@ -13,8 +13,8 @@
 const char *tally_failure_name(enum tally_failure failure)
 {
     static const char *const names[TALLY_FAILURES] = {
-        [TALLY_TIMEOUT] = "timeout", [TALLY_PROTOCOL] = "protocol", [TALLY_SUITE] = "suite",
-        [TALLY_CLOSED] = "closed",   [TALLY_SOCKET] = "socket",     [TALLY_OTHER] = "other",
+        [TALLY_TIMEOUT] = "timeout", [TALLY_PROTOCOL] = "protocol", [TALLY_SUITE] = "suite", [TALLY_CLOSED] = "closed",
+        [TALLY_SOCKET] = "socket",   [TALLY_PROXY] = "proxy",       [TALLY_OTHER] = "other",
     };
 
     return names[failure];

@@ -16,6 +16,7 @@ enum tally_failure {
     TALLY_SUITE,    /* a suite that is not served here */
     TALLY_CLOSED,   /* the peer closed in the middle */
     TALLY_SOCKET,   /* an error of the socket's */
+    TALLY_PROXY,    /* no PROXY header where one is required, or not from whom it is believed */
     TALLY_OTHER,
     TALLY_FAILURES,
 };

@@ -56,6 +56,8 @@ struct worker {
 struct newcomer {
     struct worker *worker;
     int fd;
+    bool quiet;                  /* a balancer that looks whether we are there: no line when that is all */
+    uint64_t accepted_us;        /* since when its handshake's time runs */
     enum census_verdict verdict; /* counted already: CENSUS_WELCOME or CENSUS_REFUSE */
     struct address_key key;
     char peer[ADDRESS_TEXT_BYTES];

@@ -665,13 +665,15 @@ class AgentHandshake(Wire):
         return Connection(self.sock, *self.noise.split(), self.timeout)
 
 
-def connect(address, suite=AES, static=None, network_key=None, server_key=None, ask=True, timeout=DEFAULT_TIMEOUT):
+def connect(
+    address, suite=AES, static=None, network_key=None, server_key=None, ask=True, timeout=DEFAULT_TIMEOUT, header=b""
+):
     """Connects to a server at (host, port) or a Unix path; returns a Connection whose first heartbeat has been answered
-    (`ask`; otherwise only the handshake has been sent)."""
+    (`ask`; otherwise only the handshake has been sent). `header` goes before everything."""
     sock = open_socket(address, timeout)
     shake = AgentHandshake(sock, suite, static, network_key, timeout=timeout)
     try:
-        shake.send(shake.request())
+        shake.send(header + shake.request())
         found = shake.receive_response()
         if server_key is not None and found != server_key:
             raise PeerError("another server key")

@@ -20,13 +20,13 @@ ECHO = 'service "echo" { type = "echo" allow = {"*"} }\n'
 class Edited:
     """A server with an agent that is connected, and has a stream open, before and after each edit."""
 
-    def __init__(self, etcp, echo=False, **settings):
+    def __init__(self, etcp, echo=False, header=b"", **settings):
         self.etcp = etcp
         settings.setdefault("rest", ECHO)
         self.fixed = {"bind": '{"127.0.0.1:%d"}' % free_port()}
         self.server = etcp.server(echo=echo, **{**self.fixed, **settings})
         self.reloads = 0
-        self.steady = etcp.connect(self.server)
+        self.steady = etcp.connect(self.server, header=header)
         self.stream = self.steady.open()
         self.steady.echo(self.stream, b"before")
 
@@ -77,6 +77,39 @@ def bind(etcp):
     edited.serves()
     with pytest.raises(ConnectionRefusedError):
         peer.open_socket(old)
+
+
+HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 4242 1337\r\n"
+
+
+def takes_header(edited, source="127.0.0.1"):
+    """Whether a connection that begins with a PROXY header, from an address of the loopback, is answered."""
+    with socket.create_connection(edited.server.address, TIMEOUT, (source, 0)) as sock:
+        agent = peer.AgentHandshake(sock, peer.CHACHA)
+        try:
+            agent.send(HEADER + agent.request())
+            agent.receive_response()
+        except (peer.PeerError, OSError):
+            return False
+        return True
+
+
+@setting("proxy_protocol")
+def proxy_protocol(etcp):
+    edited = Edited(etcp, proxy_from='{"127.0.0.1"}')
+    assert not takes_header(edited) and not edited.refused()
+    edited.edit(proxy_protocol='"required"', proxy_from='{"127.0.0.1"}')
+    assert takes_header(edited) and edited.refused()
+    edited.edit()
+    assert not takes_header(edited) and not edited.refused()
+
+
+@setting("proxy_from")
+def proxy_from(etcp):
+    edited = Edited(etcp, proxy_protocol='"required"', proxy_from='{"127.0.0.1"}', header=HEADER)
+    assert takes_header(edited, "127.0.0.1") and not takes_header(edited, "127.0.0.2")
+    edited.edit(proxy_protocol='"required"', proxy_from='{"127.0.0.2"}')
+    assert takes_header(edited, "127.0.0.2") and not takes_header(edited, "127.0.0.1")
 
 
 @setting("log_level")

@@ -75,6 +75,49 @@ static void one_address_has_a_share_of_the_handshakes(void)
     census_free(census);
 }
 
+static enum census_verdict name(struct census *census, unsigned host, const char **ret_limit)
+{
+    struct address_key source = key(host);
+
+    return census_name(census, &small, &source, ret_limit);
+}
+
+/* Without an address only totals count; with one its share does, and what is refused then has left the totals. */
+static void one_without_an_address_is_judged_twice(void)
+{
+    struct census *census = make();
+    struct census_totals totals = {0};
+    const char *limit = NULL;
+
+    for (unsigned i = 0; i < small.handshakes; i++) {
+        CHECK_INT(census_enter(census, &small, NULL, &limit), CENSUS_WELCOME);
+    }
+    check_counts(census, small.handshakes, small.handshakes);
+    CHECK_INT(census_enter(census, &small, NULL, &limit), CENSUS_REFUSE);
+    CHECK_STR(limit, "max_handshakes");
+    census_total(census, &totals);
+    CHECK_INT(totals.welcome, 0);
+    CHECK_INT(name(census, 1, &limit), CENSUS_WELCOME);
+    CHECK_INT(name(census, 1, &limit), CENSUS_WELCOME);
+    CHECK_INT(name(census, 1, &limit), CENSUS_REFUSE);
+    CHECK_STR(limit, "max_handshakes of one address");
+    check_counts(census, small.handshakes - 1, small.handshakes - 1);
+    census_total(census, &totals);
+    CHECK_INT(totals.welcome, 2);
+    leave(census, 1, CENSUS_REFUSE, false);
+    leave(census, 1, CENSUS_WELCOME, false);
+    CHECK_INT(name(census, 1, &limit), CENSUS_WELCOME);
+    authenticated(census, 1);
+    leave(census, 1, CENSUS_WELCOME, true);
+    leave(census, 1, CENSUS_WELCOME, false);
+    census_leave(census, NULL, CENSUS_REFUSE, false);
+    for (unsigned i = 4; i < small.handshakes; i++) {
+        census_leave(census, NULL, CENSUS_WELCOME, false);
+    }
+    check_counts(census, 0, 0);
+    census_free(census);
+}
+
 static void a_tiny_limit_lets_one_in(void)
 {
     const struct census_limits tiny = {.connections = 1, .connections_per_address = 1, .handshakes = 1};
@@ -148,8 +191,11 @@ static void so_many_are_refused_at_once_and_no_more(void)
 }
 
 static const struct check_case cases[] = {
-    CHECK_CASE(one_address_has_a_share_of_the_handshakes), CHECK_CASE(a_tiny_limit_lets_one_in),
-    CHECK_CASE(connections_of_an_address_are_bounded),     CHECK_CASE(connections_and_handshakes_are_bounded_in_total),
+    CHECK_CASE(one_address_has_a_share_of_the_handshakes),
+    CHECK_CASE(one_without_an_address_is_judged_twice),
+    CHECK_CASE(a_tiny_limit_lets_one_in),
+    CHECK_CASE(connections_of_an_address_are_bounded),
+    CHECK_CASE(connections_and_handshakes_are_bounded_in_total),
     CHECK_CASE(so_many_are_refused_at_once_and_no_more),
 };
 

@@ -12,9 +12,9 @@
 #include "check.h"
 
 /* What the file itself may hold. */
-#define SERVER_WORDS                                                                                            \
-    "bind log_level identity authorized_agents network_key_file classic classic_service workers drain_timeout " \
-    "congestion_control busy_poll status_socket limits heartbeat metrics service"
+#define SERVER_WORDS                                                                                                \
+    "bind proxy_protocol proxy_from log_level identity authorized_agents network_key_file classic classic_service " \
+    "workers drain_timeout congestion_control busy_poll status_socket limits heartbeat metrics service"
 
 static struct config_server *good(const char *text)
 {
@@ -67,6 +67,8 @@ static void defaults_are_those_of_the_manual(void)
     CHECK_INT(c->bind_count, 1);
     CHECK_STR(c->bind[0].host, "0.0.0.0");
     CHECK_INT(c->bind[0].port, 1337);
+    CHECK_INT(c->proxy_protocol, CONFIG_PROXY_IN_OFF);
+    CHECK_INT(c->proxy_from_count, 0);
     CHECK_INT(c->log_level, LOG_LEVEL_INFO);
     CHECK_STR(c->identity, "");
     CHECK_STR(c->authorized_agents, "/etc/etcp/authorized_agents");
@@ -685,6 +687,61 @@ static void no_file_means_defaults(void)
     config_server_free(config);
 }
 
+static void networks_are_read(void)
+{
+    static const uint8_t ipv6[16] = {0x20, 0x01, 0x0d, 0xb8, 0x80};
+    struct config_server *c =
+        good("proxy_protocol = required\n"
+             "proxy_from = {\"10.0.0.0/8\", '192.0.2.7', \"2001:db8:8000::/33\", \"::1\", \"unix\", \"0.0.0.0/0\"}");
+    const struct config_network *network = c->proxy_from;
+
+    CHECK_INT(c->proxy_protocol, CONFIG_PROXY_IN_REQUIRED);
+    CHECK_INT(c->proxy_from_count, 6);
+    CHECK(network[0].kind == CONFIG_NETWORK_INET && network[0].bits == 8 && network[0].address[0] == 10);
+    CHECK(network[1].kind == CONFIG_NETWORK_INET && network[1].bits == 32 && network[1].address[3] == 7);
+    CHECK(network[2].kind == CONFIG_NETWORK_INET6 && network[2].bits == 33);
+    CHECK_MEM((const void *)network[2].address, (const void *)ipv6, 16);
+    CHECK(network[3].kind == CONFIG_NETWORK_INET6 && network[3].bits == 128);
+    CHECK(network[4].kind == CONFIG_NETWORK_UNIX);
+    CHECK(network[5].kind == CONFIG_NETWORK_INET && network[5].bits == 0);
+    config_server_free(c);
+}
+
+static void wrong_networks_are_errors(void)
+{
+#define FORM "expected a network as 10.0.0.0/8, 192.0.2.1, 2001:db8::/32 or ::1, or \"unix\""
+    static const char *const malformed[] = {"",         "10.0.0.0/", "10.0.0.0/x",  "10.0.0.0/-1",   "10.0.0.0/8/8",
+                                            "10.0.0/8", "localhost", "10.0.0.0/+8", "10.0.0.0/1000", "::1%lo",
+                                            "unix:/x",  "[::1]",     "Unix",        "127.0.0.1:1"};
+
+    for (size_t i = 0; i < CHECK_COUNT(malformed); i++) {
+        char text[64], message[256];
+
+        (void)snprintf(text, sizeof text, "proxy_from = {\"%s\"}", malformed[i]);
+        (void)snprintf(message, sizeof message, "server.conf:1: proxy_from: bad address \"%s\": " FORM, malformed[i]);
+        bad(text, message);
+    }
+    bad("proxy_from = {\"10.0.0.0/33\"}",
+        "server.conf:1: proxy_from: bad address \"10.0.0.0/33\": expected at most 32 bits behind the /");
+    bad("proxy_from = {\"::/129\"}",
+        "server.conf:1: proxy_from: bad address \"::/129\": expected at most 128 bits behind the /");
+    bad("proxy_from = {\"10.0.128.0/16\"}",
+        "server.conf:1: proxy_from: bad address \"10.0.128.0/16\": expected a network whose "
+        "address ends where its bits do, as 10.0.0.0/8");
+    bad("proxy_from = {\"::1/127\"}",
+        "server.conf:1: proxy_from: bad address \"::1/127\": expected a network whose address ends "
+        "where its bits do, as 10.0.0.0/8");
+    bad("proxy_from = {\"::ffff:10.0.0.0/104\"}",
+        "server.conf:1: proxy_from: bad address \"::ffff:10.0.0.0/104\": expected an "
+        "IPv4 network without ::ffff: before it");
+    bad("proxy_from = {\"::1\",\n\"::1/128\"}",
+        "server.conf:2: bad value \"::1/128\" for proxy_from: expected every network once");
+    bad("log_level = info\nproxy_protocol = required",
+        "server.conf:2: proxy_protocol = \"required\" without proxy_from: expected the addresses of the balancers, as "
+        "proxy_from "
+        "= {\"192.0.2.1\", \"10.0.0.0/8\"}");
+}
+
 static void lists_are_bounded(void)
 {
     char *text = NULL;
@@ -721,6 +778,8 @@ static const struct check_case cases[] = {
     CHECK_CASE(dump_can_be_read_again),
     CHECK_CASE(files_that_cannot_be_read_are_errors),
     CHECK_CASE(no_file_means_defaults),
+    CHECK_CASE(networks_are_read),
+    CHECK_CASE(wrong_networks_are_errors),
     CHECK_CASE(lists_are_bounded),
 };
 
