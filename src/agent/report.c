@@ -158,6 +158,7 @@ static char *write_status(const struct report *report, const struct connector_vi
     json_member_number(&json, "failures_total", view->history->failures);
     json_member_number(&json, "received_bytes", report->loop->received_bytes);
     json_member_number(&json, "sent_bytes", report->loop->sent_bytes);
+    json_member_number(&json, "queued_bytes", report->loop->queued_bytes);
     json_close_object(&json);
     json_close_object(&json);
     return json_take(&json, ret_len);
@@ -192,6 +193,8 @@ static char *write_metrics(const struct report *report, const struct connector_v
     metrics_counter(&m, NAME("bytes_total"), "Bytes on the wire, by direction.");
     metrics_number(&m, "direction", "received", report->loop->received_bytes);
     metrics_number(&m, "direction", "sent", report->loop->sent_bytes);
+    metrics_gauge_number(&m, NAME("queued_bytes"), "Memory of data that local connections have not taken yet.",
+                         report->loop->queued_bytes);
     metrics_counter_number(&m, NAME("messages_echoed_total"), "Messages whose echo has come back.", view->mode.echoed);
     metrics_gauge_number(&m, NAME("messages"), "Messages that are to be sent in all.", view->mode.count);
     metrics_gauge_number(&m, NAME("forwarded_connections"), "Local connections that are carried.", view->mode.carried);

@@ -58,6 +58,8 @@ struct loop {
     struct splice *orphans;             /* splices that have only their socket left (splice.c) */
     struct loop_mailbox *mailbox;
     uint64_t received_bytes, sent_bytes; /* on the wire, by all connections that the loop has had */
+    size_t queued_bytes;                 /* memory of data that sockets have not taken (splice.c) */
+    size_t window_bytes;                 /* by which windows have grown, all together (splice.c) */
     uint64_t busy_poll_us;
     unsigned unpaid_spins;  /* in a row */
     uint64_t spins, sleeps; /* with busy_poll; for tests */

@@ -35,6 +35,10 @@
 /* A window grows with the path up to this, while the socket keeps up. */
 enum { WINDOW_MAX = 4 * 1024 * 1024 };
 
+/* By how much all windows of a loop may have grown together: so much more than the first window of each stream may wait for
+ * sockets that have stopped taking it. */
+enum { WINDOWS_MAX = 64 * 1024 * 1024 };
+
 /* Over a shorter round trip the first window is enough for gigabits. */
 #define WINDOW_ROUND_TRIP_US 1000u
 
@@ -59,8 +63,11 @@ struct splice {
     bool shut : 1;                  /* and that was passed on */
     struct ring queue;              /* for the socket; at most the stream's window and what went before it */
     size_t own_bytes;               /* of the queue's first ones: ours, no credit is due for them */
+    size_t counted;                 /* of the queue's memory, in the loop's account */
     uint32_t window;                /* of the stream, towards the socket */
-    uint32_t window_taken;          /* what the socket has taken of it since `window_since_us` */
+    uint32_t reserved;     /* of the loop's account of windows: what the peer may send beyond the first window */
+    uint32_t revoked;      /* what has to be taken before no more is reserved than the window needs */
+    uint32_t window_taken; /* what the socket has taken of it since `window_since_us` */
     uint64_t window_since_us;
     uint64_t *sent; /* counts what goes to the stream */
 };
@@ -108,11 +115,18 @@ static bool hold(struct splice *splice, size_t bytes)
     return splice->handler->hold == NULL || splice->link == NULL || splice->handler->hold(bytes, splice->user);
 }
 
+static void count_queue(struct splice *splice)
+{
+    splice->loop->queued_bytes += splice->queue.size - splice->counted;
+    splice->counted = splice->queue.size;
+}
+
 static void fail(struct splice *splice, int error)
 {
     if (splice->error == 0) {
         splice->error = error;
         ring_clear(&splice->queue);
+        count_queue(splice);
         splice->own_bytes = 0;
         (void)hold(splice, 0);
     }
@@ -153,6 +167,8 @@ static void destroy(struct splice *splice, bool reset)
         }
     }
     ring_clear(&splice->queue);
+    count_queue(splice);
+    splice->loop->window_bytes -= splice->reserved;
     free(splice);
 }
 
@@ -173,6 +189,13 @@ static void finish(struct splice *splice)
 
 /* ---- To the socket --------------------------------------------------------------------------------------------------- */
 
+static void reserve_window(struct splice *splice, uint32_t bytes)
+{
+    splice->loop->window_bytes += bytes;
+    splice->loop->window_bytes -= splice->reserved;
+    splice->reserved = bytes;
+}
+
 static void set_window(struct splice *splice, uint32_t window)
 {
     splice->window = window;
@@ -185,6 +208,34 @@ static bool is_behind(int fd, size_t len)
     int waiting = 0;
 
     return ioctl(fd, SIOCOUTQ, &waiting) == 0 && waiting > 0 && (size_t)waiting > len;
+}
+
+/* Twice as much, unless all together have grown too far. */
+static void widen_window(struct splice *splice)
+{
+    uint32_t window = 2 * splice->window;
+
+    if (splice->revoked == 0 && splice->loop->window_bytes + splice->window <= WINDOWS_MAX) {
+        reserve_window(splice, window - ETCP_WINDOW);
+        set_window(splice, window);
+    }
+}
+
+/* Back to the first. What the peer has been allowed already it may still send: that stays reserved until it was taken. */
+static void narrow_window(struct splice *splice)
+{
+    splice->revoked = splice->window;
+    set_window(splice, ETCP_WINDOW);
+}
+
+static void count_revoked(struct splice *splice, size_t len)
+{
+    if (splice->revoked > 0) {
+        splice->revoked -= len < splice->revoked ? (uint32_t)len : splice->revoked;
+        if (splice->revoked == 0) {
+            reserve_window(splice, 0);
+        }
+    }
 }
 
 /* A window that was taken in less than two round trips is what holds the peer up: half of it was on the way all the time. */
@@ -204,7 +255,7 @@ static void grow_window(struct splice *splice, size_t len)
     round_trip_us = splice->window < WINDOW_MAX ? link_round_trip_us(splice->link) : 0;
     if (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < 2 * round_trip_us &&
         !is_behind(splice->fd, splice->window)) {
-        set_window(splice, 2 * splice->window);
+        widen_window(splice);
     }
 }
 
@@ -215,6 +266,7 @@ static void count_taken(struct splice *splice, size_t len)
 
     splice->own_bytes -= own;
     if (splice->stream != NULL) {
+        count_revoked(splice, len - own);
         grow_window(splice, len - own);
         etcp_stream_consume(splice->stream, len - own);
     }
@@ -248,8 +300,11 @@ static void keep(struct splice *splice, const void *bytes, size_t len)
     }
     if ((size != splice->queue.size && !hold(splice, size)) || !ring_add(&splice->queue, bytes, len)) {
         fail(splice, -ENOBUFS);
-    } else if (splice->window > ETCP_WINDOW && splice->queue.count > ETCP_WINDOW) {
-        set_window(splice, ETCP_WINDOW); /* the socket does not keep up */
+        return;
+    }
+    count_queue(splice);
+    if (splice->window > ETCP_WINDOW && splice->queue.count > ETCP_WINDOW) {
+        narrow_window(splice); /* the socket does not keep up */
     }
 }
 
@@ -261,6 +316,7 @@ static void write_queue(struct splice *splice)
 
     if (n > 0) {
         ring_drop(&splice->queue, n);
+        count_queue(splice);
         if (splice->queue.count == 0) {
             (void)hold(splice, 0);
         }

@@ -79,6 +79,7 @@ static void on_collect(void *arg)
         return;
     }
     part->tally = worker->tally;
+    part->tally.queued_bytes = worker->loop->queued_bytes;
     part->tally.received_bytes = worker->loop->received_bytes;
     part->tally.sent_bytes = worker->loop->sent_bytes;
     copy_services(part);

@@ -47,6 +47,7 @@ static void write_totals(const struct report_view *view, const struct report_sum
     json_member_number(json, "streams_total", opened);
     json_member_number(json, "received_bytes", sum->tally.received_bytes);
     json_member_number(json, "sent_bytes", sum->tally.sent_bytes);
+    json_member_number(json, "queued_bytes", sum->tally.queued_bytes);
     json_close_object(json);
 }
 

@@ -107,6 +107,8 @@ char *report_metrics(const struct report_view *view, struct report_sum *sum, siz
     metrics_counter(&metrics, NAME("bytes_total"), "Bytes on the wire, by direction.");
     metrics_number(&metrics, "direction", "received", sum->tally.received_bytes);
     metrics_number(&metrics, "direction", "sent", sum->tally.sent_bytes);
+    metrics_gauge_number(&metrics, NAME("queued_bytes"), "Memory of data that backends have not taken yet.",
+                         sum->tally.queued_bytes);
     write_refusals(view, &sum->tally, &metrics);
     write_services(view->snapshot->config, sum, &metrics);
     return metrics_take(&metrics, ret_len);

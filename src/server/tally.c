@@ -59,6 +59,7 @@ void tally_add(struct tally *tally, const struct tally *other)
     tally->disconnected_well += other->disconnected_well;
     tally->disconnected_failed += other->disconnected_failed;
     tally->unauthorized += other->unauthorized;
+    tally->queued_bytes += other->queued_bytes;
     tally->received_bytes += other->received_bytes;
     tally->sent_bytes += other->sent_bytes;
 }

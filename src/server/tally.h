@@ -36,7 +36,8 @@ struct tally {
     uint64_t failures[TALLY_FAILURES];
     uint64_t unauthorized;
     uint64_t streams_refused[TALLY_CODES];
-    uint64_t received_bytes, sent_bytes; /* on the wire; filled in for a report */
+    uint64_t received_bytes, sent_bytes; /* on the wire; filled in for a report, as is this: */
+    uint64_t queued_bytes;               /* memory of data that sockets have not taken */
 };
 
 struct tally_service {
