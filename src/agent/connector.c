@@ -13,6 +13,7 @@
 #include <etcp/etcp.h>
 #include <event2/event.h>
 #include <sodium.h>
+#include <systemd/sd-daemon.h>
 
 #include "agent/backoff.h"
 #include "agent/client.h"
@@ -373,6 +374,9 @@ static int new_mode(struct connector *connector, struct setup *setup, struct mod
 
     if (setup->config->forward_count > 0) {
         return mode_tunnel_new(connector->loop, setup, &mode_owner, connector, ret_mode, ret_error);
+    }
+    if (sd_listen_fds(0) > 0) {
+        return error_set(ret_error, -EINVAL, "sockets were passed in by systemd, but there is no forward for them");
     }
     result = mode_message_new(connector->loop, setup->config, &mode_owner, connector, ret_mode);
     return result == 0 ? 0 : error_set(ret_error, result, "%s", strerror(-result));

@@ -553,7 +553,7 @@ static int reload(struct mode *mode, struct setup *setup, bool *ret_reconnect, s
         reconnect = has_messages(tunnel);
         drop_messages(tunnel);
     }
-    ports_take(&tunnel->ports, ports);
+    ports_reload(&tunnel->ports, ports);
     raise_descriptors(config);
     tunnel->drain_timeout_us = config->drain_timeout_us;
     pool_reload(tunnel->pool, setup);
@@ -635,7 +635,7 @@ static void tunnel_free(struct mode *mode)
 {
     struct tunnel *tunnel = tunnel_of(mode);
 
-    ports_take(&tunnel->ports, NULL);
+    ports_free(&tunnel->ports);
     splice_free_orphans(tunnel->loop);
     pool_free(tunnel->pool);
     drop_messages(tunnel);
@@ -683,7 +683,7 @@ int mode_tunnel_new(struct loop *loop, struct setup *setup, const struct mode_ow
     if (result < 0) {
         (void)error_set(ret_error, result, "%s", strerror(-result));
     } else {
-        result = ports_make(&tunnel->ports, config, &ports, ret_error);
+        result = ports_start(&tunnel->ports, config, &ports, ret_error);
     }
     if (result < 0) {
         tunnel_free(&tunnel->mode);

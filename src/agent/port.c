@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "base/log.h"
+#include "base/message_id.h"
 #include "config/agent.h"
 #include "net/address.h"
 #include "net/listener.h"
@@ -21,10 +22,25 @@ enum { ACCEPT_BATCH = 64 };
 
 static const struct timeval accept_again_after = {.tv_sec = 1};
 
+/* Systemd's sockets can't be opened again: they are kept. */
+static void drop_listener(struct port *port)
+{
+    struct listener *listener = port->listener;
+
+    port->listener = NULL;
+    if (listener == NULL || !listener->inherited) {
+        listener_close(listener);
+        return;
+    }
+    listener_unwatch(listener);
+    listener->next = port->ports->passed;
+    port->ports->passed = listener;
+}
+
 static void port_free(struct port *port)
 {
     if (port != NULL) {
-        listener_close(port->listener);
+        drop_listener(port);
         if (port->pause != NULL) {
             event_free(port->pause);
         }
@@ -122,28 +138,93 @@ static bool is_any_port(const struct address *address)
            (address->any.sa_family == AF_INET6 && address->in6.sin6_port == 0);
 }
 
-/* The port that listens where a forward is to, NULL if none does. */
-static struct port *port_at(struct port *ports, const struct address *address, const char *name)
+static bool is_forward(const struct config_agent *config, const char *name)
+{
+    for (size_t i = 0; i < config->forward_count; i++) {
+        if (strcmp(config->forwards[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A forward that looks for its socket: by its name among systemd's, then by its address among all. */
+struct search {
+    const struct config_agent *config;
+    const char *name;
+    const struct address *address;
+    bool by_name;
+};
+
+static bool fits(const struct search *search, const struct listener *listener)
+{
+    const bool named = listener->inherited && is_forward(search->config, listener->name);
+
+    if (search->by_name) {
+        return named && strcmp(listener->name, search->name) == 0;
+    }
+    return !named && address_equal(&listener->wanted, search->address);
+}
+
+/* The port that listens for a forward, NULL if none does. */
+static struct port *find_port(struct port *ports, const struct search *search)
 {
     for (; ports != NULL; ports = ports->next) {
-        if (ports->listener != NULL && address_equal(&ports->listener->wanted, address) &&
-            (!is_any_port(address) || strcmp(ports->name, name) == 0)) {
+        if (ports->listener != NULL && fits(search, ports->listener) &&
+            (search->by_name || !is_any_port(search->address) || strcmp(ports->name, search->name) == 0)) {
             return ports;
         }
     }
     return NULL;
 }
 
+/* Takes a socket of systemd's out of those that no forward uses, NULL if none fits. */
+static struct listener *take_passed(struct ports *ports, const struct search *search)
+{
+    struct listener **at = &ports->passed;
+    struct listener *listener;
+
+    while (*at != NULL && !fits(search, *at)) {
+        at = &(*at)->next;
+    }
+    listener = *at;
+    if (listener != NULL) {
+        *at = listener->next;
+        listener->next = NULL;
+    }
+    return listener;
+}
+
+/* Finds what listens for a port, or opens it. */
+static int port_open(struct port *port, struct search *search, struct error_text *ret_error)
+{
+    struct ports *ports = port->ports;
+
+    for (int i = 0; i < 2 && port->renews == NULL && port->listener == NULL; i++) {
+        search->by_name = i == 0;
+        port->renews = find_port(ports->first, search);
+        if (port->renews == NULL) {
+            port->listener = take_passed(ports, search);
+        }
+    }
+    if (port->renews != NULL || port->listener != NULL) {
+        return 0;
+    }
+    return listener_open(search->address, 0, &port->listener, ret_error);
+}
+
 /* A port with its values; it listens unless there is one that does already. */
-static int port_new(struct ports *ports, const struct config_forward *config, struct port **ret_port,
-                    struct error_text *ret_error)
+static int port_new(struct ports *ports, const struct config_agent *all, const struct config_forward *config,
+                    struct port **ret_port, struct error_text *ret_error)
 {
     struct port *port = calloc(1, sizeof(*port));
     struct address address;
+    struct search search = {.config = all, .name = config->name, .address = &address};
     int result = port != NULL ? find_address(&config->listen, &address) : -ENOMEM;
 
     if (result == 0) {
         port->ports = ports;
+        port->wanted = address;
         port->pause = evtimer_new(ports->loop->base, on_accept_again, port);
         port->name = strdup(config->name);
         port->service = strdup(config->service);
@@ -156,10 +237,7 @@ static int port_new(struct ports *ports, const struct config_forward *config, st
     if (result < 0) {
         (void)error_set(ret_error, result, "forward %s: %s", config->name, strerror(-result));
     } else {
-        port->renews = port_at(ports->first, &address, config->name);
-        if (port->renews == NULL) {
-            result = listener_open(&address, 0, &port->listener, ret_error);
-        }
+        result = port_open(port, &search, ret_error);
     }
     if (result == 0 && port->renews == NULL) {
         result = listener_watch(port->listener, ports->loop->base, on_readable, port);
@@ -178,8 +256,7 @@ static int port_new(struct ports *ports, const struct config_forward *config, st
 /* Stops listening. It goes when its last connection has ended, at once if there is none. */
 static void port_retire(struct port *port)
 {
-    listener_close(port->listener);
-    port->listener = NULL;
+    drop_listener(port);
     port->connections++;
     port_leave(port);
 }
@@ -203,7 +280,7 @@ int ports_make(struct ports *ports, const struct config_agent *config, struct po
     for (size_t i = 0; i < config->forward_count && result == 0; i++) {
         struct port *port = NULL;
 
-        result = port_new(ports, &config->forwards[i], &port, ret_error);
+        result = port_new(ports, config, &config->forwards[i], &port, ret_error);
         if (result == 0) {
             port->next = made;
             made = port;
@@ -224,6 +301,7 @@ static void port_renew(struct port *port, struct port *values)
 
     port->name = values->name;
     port->service = values->service;
+    port->wanted = values->wanted;
     port->wait_us = values->wait_us;
     port->max_connections = values->max_connections;
     port->keepalive_us = values->keepalive_us;
@@ -234,12 +312,71 @@ static void port_renew(struct port *port, struct port *values)
     port_free(values);
 }
 
+/* A socket from systemd takes the place of `listen`: said aloud where that makes a difference. */
+static void log_difference(const struct port *port)
+{
+    const struct log_field id = {LOG_ID(MESSAGE_SOCKETS_DIFFER)};
+    char text[ADDRESS_TEXT_BYTES], wanted[ADDRESS_TEXT_BYTES];
+
+    if (port->listener->inherited && !address_equal(&port->listener->actual, &port->wanted)) {
+        address_format(&port->listener->actual, text);
+        address_format(&port->wanted, wanted);
+        log_event(LOG_LEVEL_WARNING, &id, 1,
+                  "forward %s: a socket was passed in by systemd: %s; listen is not used: %s", port->name, text,
+                  wanted);
+    }
+}
+
 static void log_listening(const struct port *port)
 {
     char text[ADDRESS_TEXT_BYTES];
 
     address_format(&port->listener->actual, text);
     log_message(LOG_LEVEL_INFO, "listening on %s: forward %s to service %s", text, port->name, port->service);
+    log_difference(port);
+}
+
+/* Whoever connects to it now waits: systemd keeps it open. */
+static void log_unused(const struct ports *ports)
+{
+    const struct log_field id = {LOG_ID(MESSAGE_SOCKETS_DIFFER)};
+    char text[LISTENER_TEXT_BYTES];
+
+    for (const struct listener *listener = ports->passed; listener != NULL; listener = listener->next) {
+        listener_format(listener, text);
+        log_event(LOG_LEVEL_WARNING, &id, 1,
+                  "no forward uses the socket that systemd passed in: %s; connections to it wait", text);
+    }
+}
+
+int ports_start(struct ports *ports, const struct config_agent *config, struct port **ret_new,
+                struct error_text *ret_error)
+{
+    char text[LISTENER_TEXT_BYTES];
+    int result = listener_adopt_all(&ports->passed, ret_error);
+
+    result = result < 0 ? result : ports_make(ports, config, ret_new, ret_error);
+    if (result < 0 || ports->passed == NULL) {
+        return result;
+    }
+    listener_format(ports->passed, text);
+    ports_drop(*ret_new);
+    *ret_new = NULL;
+    return error_set(ret_error, -EINVAL,
+                     "a socket from systemd is %s: expected FileDescriptorName= the name of a forward, or the address "
+                     "that a forward listens on",
+                     text);
+}
+
+void ports_free(struct ports *ports)
+{
+    ports_take(ports, NULL);
+    while (ports->passed != NULL) {
+        struct listener *listener = ports->passed;
+
+        ports->passed = listener->next;
+        listener_close(listener);
+    }
 }
 
 void ports_take(struct ports *ports, struct port *new_ports)
@@ -252,7 +389,10 @@ void ports_take(struct ports *ports, struct port *new_ports)
     for (; new_ports != NULL; new_ports = next) {
         next = new_ports->next;
         if (new_ports->renews != NULL) {
-            port_renew(new_ports->renews, new_ports);
+            struct port *port = new_ports->renews;
+
+            port_renew(port, new_ports);
+            log_difference(port);
         } else {
             new_ports->next = ports->first;
             ports->first = new_ports;
@@ -266,4 +406,10 @@ void ports_take(struct ports *ports, struct port *new_ports)
             port_retire(port);
         }
     }
+}
+
+void ports_reload(struct ports *ports, struct port *new_ports)
+{
+    ports_take(ports, new_ports);
+    log_unused(ports);
 }

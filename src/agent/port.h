@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "net/address.h"
 
 struct config_agent;
 struct event;
@@ -21,6 +22,7 @@ struct port {
     struct port *next;
     struct listener *listener; /* NULL: no longer configured, there until its last connection has ended */
     char *name, *service;
+    struct address wanted; /* as configured; a socket from systemd may be another */
     uint64_t wait_us;
     uint32_t max_connections;
     uint64_t keepalive_us, user_timeout_us;
@@ -36,9 +38,20 @@ struct ports {
     void (*arrived)(struct port *port, int fd, void *user);
     void *user;
     struct port *first;
+    struct listener *passed; /* sockets from systemd that no forward uses now */
 };
 
-/* Makes ports for all forwards of a configuration, every one of them or none: those that are not there already listen. Returns 0, or
+/* Makes the first ports: as ports_make(), with the sockets that systemd passed to this process, each of which takes the place of a
+ * forward's `listen`: of the forward that it is named for, else of the one that is to listen on its address. One that fits none is
+ * an error. */
+int ports_start(struct ports *ports, const struct config_agent *config, struct port **ret_new,
+                struct error_text *ret_error);
+
+/* Closes all sockets. No port may have connections. */
+void ports_free(struct ports *ports);
+
+/* Makes ports for all forwards of a configuration, every one of them or none: those that are not there already listen. A socket of
+ * systemd's goes on in the place of its forward's `listen`. Returns 0, or
  * -errno with an error text. */
 int ports_make(struct ports *ports, const struct config_agent *config, struct port **ret_new,
                struct error_text *ret_error);
@@ -47,8 +60,11 @@ int ports_make(struct ports *ports, const struct config_agent *config, struct po
 void ports_drop(struct port *new_ports);
 
 /* Puts them in the place of those that are there. NULL: there are none any more. One that is gone stays until its last
- * connection has ended. */
+ * connection has ended; a socket of systemd's is kept for a forward that may come back. */
 void ports_take(struct ports *ports, struct port *new_ports);
+
+/* The same after a reload: logs which sockets of systemd's are not used any more. */
+void ports_reload(struct ports *ports, struct port *new_ports);
 
 /* A connection counts from the one to the other, in which the port may go. */
 void port_enter(struct port *port);

@@ -16,6 +16,8 @@
 #include <event2/event.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/log.h"
+
 enum {
     BACKLOG = 4096, /* the kernel cuts it to net.core.somaxconn */
     LOCK_PATH_BYTES = sizeof(((struct sockaddr_un *)0)->sun_path) + sizeof(".lock"),
@@ -205,7 +207,7 @@ out:
     return r;
 }
 
-int listener_adopt(int fd, struct listener **ret_listener, struct error_text *ret_error)
+static int adopt(int fd, const char *name, struct listener **ret_listener, struct error_text *ret_error)
 {
     struct listener *listener = calloc(1, sizeof(*listener));
     int flags = 0;
@@ -216,6 +218,11 @@ int listener_adopt(int fd, struct listener **ret_listener, struct error_text *re
     }
     listener->fd = -1;
     listener->inherited = true;
+    listener->name = strdup(name);
+    if (listener->name == NULL) {
+        (void)error_set(ret_error, r, "socket %d from systemd: %s", fd, strerror(-r));
+        goto out;
+    }
     r = sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1);
     if (r <= 0) {
         r = r < 0 ? r : -EINVAL;
@@ -243,6 +250,53 @@ out:
     return r;
 }
 
+int listener_adopt_all(struct listener **ret_list, struct error_text *ret_error)
+{
+    struct listener *list = NULL;
+    struct listener **end = &list;
+    char **names = NULL;
+    int count = sd_listen_fds_with_names(1, &names);
+    int r = 0;
+
+    if (count < 0) {
+        return error_set(ret_error, count, "sockets from systemd: %s", strerror(-count));
+    }
+    for (int i = 0; i < count; i++) {
+        if (r == 0) {
+            r = adopt(SD_LISTEN_FDS_START + i, names[i], end, ret_error);
+        }
+        if (r == 0) {
+            end = &(*end)->next;
+        }
+        free(names[i]);
+    }
+    free(names);
+    if (r == 0) {
+        *ret_list = list;
+        return count;
+    }
+    while (list != NULL) {
+        struct listener *next = list->next;
+
+        listener_close(list);
+        list = next;
+    }
+    return r;
+}
+
+void listener_format(const struct listener *listener, char ret_text[static LISTENER_TEXT_BYTES])
+{
+    char address[ADDRESS_TEXT_BYTES];
+    char name[128] = "";
+
+    address_format(&listener->actual, address);
+    if (listener->name != NULL) {
+        (void)log_escape(listener->name, strlen(listener->name), name, sizeof(name));
+    }
+    (void)snprintf(ret_text, LISTENER_TEXT_BYTES, "%s%s%s%s", address, name[0] != '\0' ? " (named \"" : "", name,
+                   name[0] != '\0' ? "\")" : "");
+}
+
 int listener_watch(struct listener *listener, struct event_base *base, void (*readable)(int fd, short what, void *arg),
                    void *arg)
 {
@@ -264,6 +318,14 @@ int listener_set_congestion(struct listener *listener, const char *name)
     return strcmp(name, now) == 0 ? 0 : congestion_set(listener->fd, name);
 }
 
+void listener_unwatch(struct listener *listener)
+{
+    if (listener->event != NULL) {
+        event_free(listener->event);
+        listener->event = NULL;
+    }
+}
+
 void listener_pause(struct listener *listener, bool pause)
 {
     if (listener->event != NULL) {
@@ -276,10 +338,7 @@ void listener_stop(struct listener *listener)
 {
     struct stat stat;
 
-    if (listener->event != NULL) {
-        event_free(listener->event);
-        listener->event = NULL;
-    }
+    listener_unwatch(listener);
     if (listener->inode != 0 && lstat(listener->wanted.un.sun_path, &stat) == 0 && stat.st_dev == listener->device &&
         stat.st_ino == listener->inode) {
         (void)unlink(listener->wanted.un.sun_path); /* a leftover is replaced at the next start */
@@ -294,6 +353,7 @@ void listener_close(struct listener *listener)
 {
     if (listener != NULL) {
         listener_stop(listener);
+        free(listener->name);
         free(listener);
     }
 }

@@ -19,6 +19,7 @@ struct listener {
     struct listener *next;
     int fd; /* -1: stopped */
     bool inherited;
+    char *name;            /* that systemd passed with it (FileDescriptorName); NULL: our own */
     struct address wanted; /* as asked for: port 0 stays 0 here */
     struct address actual;
     dev_t device; /* of a Unix socket's file that we made, so that no other is removed */
@@ -33,8 +34,13 @@ struct listener {
 int listener_open(const struct address *address, mode_t mode, struct listener **ret_listener,
                   struct error_text *ret_error);
 
-/* Takes a socket that listens already, on success only. As above. */
-int listener_adopt(int fd, struct listener **ret_listener, struct error_text *ret_error);
+/* Takes all sockets that systemd passed to this process, once: with the next call there are none. Returns how many there were
+ * and an owned list of listeners in their order, or -errno with an error text. */
+int listener_adopt_all(struct listener **ret_list, struct error_text *ret_error);
+
+/* How it is called in messages: its address, and its name where it has one; escaped. */
+enum { LISTENER_TEXT_BYTES = ADDRESS_TEXT_BYTES + 160 };
+void listener_format(const struct listener *listener, char ret_text[static LISTENER_TEXT_BYTES]);
 
 /* Has `readable` called with `arg` while connections wait. Returns 0 or -ENOMEM. */
 int listener_watch(struct listener *listener, struct event_base *base, void (*readable)(int fd, short what, void *arg),
@@ -43,6 +49,9 @@ int listener_watch(struct listener *listener, struct event_base *base, void (*re
 /* Has what is accepted from it use this congestion control; "": what it would use otherwise. A Unix socket has none. Returns 0 or
  * -errno. */
 int listener_set_congestion(struct listener *listener, const char *name);
+
+/* Ends watching; it may be watched anew, by another. */
+void listener_unwatch(struct listener *listener);
 
 /* Stops and resumes watching. */
 void listener_pause(struct listener *listener, bool pause);

@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 
 #include <event2/event.h>
-#include <systemd/sd-daemon.h>
 
 #include "base/log.h"
 #include "base/message_id.h"
@@ -269,48 +268,40 @@ static bool is_for_agents(const char *name)
            (len > 7 && strcmp(name + len - 7, ".socket") == 0);
 }
 
-static int adopt(struct gate *gate, int fd, const char *name, struct error_text *ret_error)
+static int adopt(struct gate *gate, struct listener *listener, struct error_text *ret_error)
 {
-    struct listener *listener = NULL;
-    char shown[128];
+    char text[LISTENER_TEXT_BYTES];
     int r;
 
-    if (!is_for_agents(name)) {
-        (void)log_escape(name, strlen(name), shown, sizeof(shown));
-        return error_set(ret_error, -EINVAL, "a socket from systemd is named \"%s\": expected FileDescriptorName=etcp",
-                         shown);
-    }
-    r = listener_adopt(fd, &listener, ret_error);
-    if (r != 0) {
-        return r;
+    if (!is_for_agents(listener->name)) {
+        listener_format(listener, text);
+        return error_set(ret_error, -EINVAL, "a socket from systemd is %s: expected FileDescriptorName=etcp", text);
     }
     r = listener_watch(listener, gate->loop->base, on_readable, gate);
-    if (r != 0) {
-        listener_close(listener);
-        return error_set(ret_error, r, "sockets from systemd: %s", strerror(-r));
-    }
-    add(gate, listener);
-    return 0;
+    return r == 0 ? 0 : error_set(ret_error, r, "sockets from systemd: %s", strerror(-r));
 }
 
 int gate_adopt(struct gate *gate, size_t *ret_count, struct error_text *ret_error)
 {
-    char **names = NULL;
-    int count = sd_listen_fds_with_names(1, &names);
-    int r = 0;
+    struct listener *list = NULL;
+    int count = listener_adopt_all(&list, ret_error);
+    int r = count < 0 ? count : 0;
 
-    if (count < 0) {
-        return error_set(ret_error, count, "sockets from systemd: %s", strerror(-count));
-    }
-    for (int i = 0; i < count; i++) {
+    while (list != NULL) {
+        struct listener *listener = list;
+
+        list = listener->next;
         if (r == 0) {
-            r = adopt(gate, SD_LISTEN_FDS_START + i, names[i], ret_error);
+            r = adopt(gate, listener, ret_error);
         }
-        free(names[i]);
+        if (r == 0) {
+            add(gate, listener);
+        } else {
+            listener_close(listener);
+        }
     }
-    free(names);
     gate->inherited = r == 0 && count > 0;
-    *ret_count = (size_t)count;
+    *ret_count = count > 0 ? (size_t)count : 0;
     return r;
 }
 
