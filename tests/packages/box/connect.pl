@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
-# Connects to 127.0.0.1:1337 again and again until told to stop (SIGTERM); then prints "CONNECTIONS REFUSED OTHER".
+# connect.pl [PORT]: connects to 127.0.0.1:PORT (1337) again and again until told to stop (SIGTERM); then prints "CONNECTIONS REFUSED OTHER".
 use strict;
 use warnings;
 use Errno qw(ECONNREFUSED EINTR);
@@ -8,7 +8,7 @@ use Socket;
 
 my ($connected, $refused, $other, $stop) = (0, 0, 0, 0);
 $SIG{TERM} = sub { $stop = 1 };
-my $address = sockaddr_in(1337, INADDR_LOOPBACK);
+my $address = sockaddr_in($ARGV[0] // 1337, INADDR_LOOPBACK);
 while (!$stop) {
     socket(my $s, AF_INET, SOCK_STREAM, 0) or die "socket: $!";
     if (connect($s, $address)) { $connected++ }
