@@ -173,6 +173,14 @@ int accounts_read(struct accounts *accounts)
     return rc;
 }
 
+void accounts_skip(struct accounts *from, const struct accounts *until, const struct accounts *now)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        from->account[i].user_us += now->account[i].user_us - until->account[i].user_us;
+        from->account[i].system_us += now->account[i].system_us - until->account[i].system_us;
+    }
+}
+
 static double seconds(uint64_t from_us, uint64_t to_us)
 {
     return to_us > from_us ? (double)(to_us - from_us) / 1e6 : 0; /* a child may have gone unnoticed */

@@ -30,6 +30,9 @@ int accounts_add(struct accounts *accounts, char *text);
 /* Notes what each has used until now. Returns 0, or -errno. */
 int accounts_read(struct accounts *accounts);
 
+/* Leaves out of what begins with `from` what has been used between `until` and `now`. */
+void accounts_skip(struct accounts *from, const struct accounts *until, const struct accounts *now);
+
 /* Prints `{"NAME": {"user": SECONDS, "system": SECONDS}, …}`, what has been used between `from` and `to`. */
 void accounts_print(const struct accounts *from, const struct accounts *to);
 

@@ -2,13 +2,14 @@
  *
  * The load generator of the benchmark: many client connections in one thread, over etcp or in plain TCP.
  *
- *   handshake  opens COUNT connections, CONCURRENCY at a time, each for one round trip
+ *   handshake  opens COUNT connections, CONCURRENCY at a time, each for one round trip; with --message, over etcp for a stream with
+ *              one message there and back as well
  *   echo       keeps CONNECTIONS open and sends messages of SIZE bytes, IN-FLIGHT at a time on each, for SECONDS or until
  *              each has sent COUNT
  *   idle       reads numbers from standard input; for each opens connections until there are so many, and prints "ready N"
  *
  * handshake and echo print one line of JSON: what was done in how many seconds, with the processor seconds that the server
- * (--server-pid) and the load generator itself took for it. Exit status 0 only if every connection and every byte was right. */
+ * (--server-pid) and the load generator itself took for it, and with --account what the accounts have used. Exit status 0 only if every connection and every byte was right. */
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
@@ -25,6 +26,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "account.h"
 #include "peer.h"
 
 enum { EVENTS = 256, TICK_MS = 1000, IDLE_CONCURRENCY = 64 };
@@ -33,6 +35,7 @@ struct options {
     const char *mode;
     uint64_t connections, count, concurrency, size, in_flight, seconds, timeout;
     pid_t server_pid;
+    bool message;
 };
 
 struct load {
@@ -41,6 +44,7 @@ struct load {
     struct peer **peers;
     size_t peer_count, peer_max;
     uint64_t opened;
+    struct accounts accounts, from;
     uint64_t limit_us; /* the whole run is over by then */
     uint64_t tick_us;
 };
@@ -197,17 +201,31 @@ static int end_all(struct load *load)
     return rc;
 }
 
-static void report(uint64_t done, uint64_t us, uint64_t server_ns, uint64_t load_ns)
+/* What begins now is measured. */
+static int note(struct load *load)
 {
-    printf("{\"done\": %" PRIu64 ", \"seconds\": %.6f, \"server_cpu\": %.6f, \"load_cpu\": %.6f}\n", done,
+    int rc = accounts_read(&load->accounts);
+
+    load->from = load->accounts;
+    return rc == 0 ? 0 : complain("accounts", rc);
+}
+
+static int report(struct load *load, uint64_t done, uint64_t us, uint64_t server_ns, uint64_t load_ns)
+{
+    int rc = accounts_read(&load->accounts);
+
+    printf("{\"done\": %" PRIu64 ", \"seconds\": %.6f, \"server_cpu\": %.6f, \"load_cpu\": %.6f, \"cpu\": ", done,
            (double)us / 1e6, (double)server_ns / 1e9, (double)load_ns / 1e9);
+    accounts_print(&load->from, &load->accounts);
+    printf("}\n");
+    return rc == 0 ? 0 : complain("accounts", rc);
 }
 
 static int handshake(struct load *load)
 {
     const struct options *o = &load->options;
     uint64_t begin, server, own;
-    int rc = 0;
+    int rc = note(load);
 
     load->run.messages = 1;
     load->run.in_flight = 1;
@@ -226,7 +244,7 @@ static int handshake(struct load *load)
 
             /* Coming up has cost etcp one round trip (a heartbeat); plain TCP does one echo for it. */
             if (peer_is_up(peer)) {
-                rc = load->run.plain ? peer_start(peer) : peer_end(peer);
+                rc = load->run.plain || o->message ? peer_start(peer) : peer_end(peer);
             } else if (peer_is_idle(peer)) {
                 rc = peer_end(peer);
             }
@@ -237,7 +255,8 @@ static int handshake(struct load *load)
         }
     }
     if (rc == 0) {
-        report(load->run.gone, peer_now_us() - begin, cpu_ns(o->server_pid) - server, cpu_ns(getpid()) - own);
+        rc =
+            report(load, load->run.gone, peer_now_us() - begin, cpu_ns(o->server_pid) - server, cpu_ns(getpid()) - own);
     }
     return rc;
 }
@@ -248,6 +267,7 @@ static int echo(struct load *load)
     uint64_t begin, end, server, own;
     int rc = open_until(load, o->connections, o->concurrency);
 
+    rc = rc == 0 ? note(load) : rc;
     begin = peer_now_us();
     end = o->seconds > 0 ? begin + o->seconds * 1000000 : UINT64_MAX;
     server = cpu_ns(o->server_pid);
@@ -266,7 +286,10 @@ static int echo(struct load *load)
         }
     }
     if (rc == 0) {
-        report(load->run.echoes, peer_now_us() - begin, cpu_ns(o->server_pid) - server, cpu_ns(getpid()) - own);
+        rc = report(load, load->run.echoes, peer_now_us() - begin, cpu_ns(o->server_pid) - server,
+                    cpu_ns(getpid()) - own);
+    }
+    if (rc == 0) {
         rc = end_all(load);
     }
     return rc;
@@ -342,6 +365,8 @@ static int parse_options(struct load *load, int argc, char **argv)
         {"seconds", required_argument, NULL, 'd'},
         {"timeout", required_argument, NULL, 'o'},
         {"server-pid", required_argument, NULL, 'i'},
+        {"message", no_argument, NULL, 'm'},
+        {"account", required_argument, NULL, 'a'},
         {NULL, 0, NULL, 0},
     };
     struct options *o = &load->options;
@@ -392,6 +417,14 @@ static int parse_options(struct load *load, int argc, char **argv)
             break;
         case 'o':
             o->timeout = number;
+            break;
+        case 'm':
+            o->message = true;
+            break;
+        case 'a':
+            if (accounts_add(&load->accounts, optarg) != 0) {
+                return -EINVAL;
+            }
             break;
         case 'i':
             o->server_pid = (pid_t)number;

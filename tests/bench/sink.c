@@ -3,7 +3,7 @@
  * What stands behind a tunnel in the comparison: accepts connections on a port of the kernel's choice, prints
  * "listening on 127.0.0.1:PORT", and serves until it is told to end. The first byte of a connection says what is wanted:
  *
- *   e   everything, this byte included, comes back
+ *   e   everything, this byte included, comes back; 0 as well
  *   u   everything is taken and thrown away
  *   d   bytes for ever
  *
@@ -30,8 +30,8 @@ enum { EVENTS = 256, PAGES_BYTES = 256 * 1024, DISCARD_BYTES = 4 * 1024 * 1024, 
 
 struct client {
     int fd;
-    char what; /* 0: not known yet */
-    bool stalled, over;
+    bool known;
+    char what;
     size_t begin, end; /* of what has to come back, in `rest` */
     char *rest;        /* ECHO_BYTES; only while the client does not read */
 };
@@ -146,12 +146,13 @@ static bool supply(const struct sink *sink, const struct client *client)
 /* Returns whether the client goes on. */
 static bool serve(const struct sink *sink, struct client *client)
 {
-    if (client->what == 0) {
+    if (!client->known) {
         ssize_t n = recv(client->fd, &client->what, 1, MSG_PEEK);
 
         if (n <= 0) {
             return n < 0 && errno == EAGAIN;
         }
+        client->known = true;
         if (client->what == 'd') {
             char byte;
 
@@ -162,6 +163,7 @@ static bool serve(const struct sink *sink, struct client *client)
     }
     switch (client->what) {
     case 'e':
+    case '\0':
         return echo(sink, client);
     case 'u':
         return discard(client);

@@ -7,12 +7,13 @@
  *   down     CONNECTIONS that receive as fast as they can
  *   echo     CONNECTIONS that send SIZE bytes and wait until they are back, over and over
  *   connect  CONNECTIONS at a time that connect, send a byte, wait until it is back, close, over and over
- *   open     opens COUNT connections, CONNECTIONS at a time, each with a byte there and back, and keeps them
+ *   batch    COUNT times CONNECTIONS at once, each with a byte there and back, which is what counts; then they are closed, and for
+ *            PAUSE milliseconds there is one other
  *   idle     reads numbers from standard input; for each opens connections until there are so many, and prints "ready N"
  *
- * up, down, echo and connect run for WARM-UP milliseconds and then MILLISECONDS, and only the latter count. All but idle print one line of JSON:
- * what was done in how many seconds, how long the middle one and the 99th of a hundred took, and what the accounts have used
- * in the same time. Exit status 0 only if nothing failed. */
+ * up, down, echo and connect run for WARM-UP milliseconds and then MILLISECONDS, and only the latter count. All but idle print
+ * one line of JSON: what was done in how many seconds, how long the middle one and the 99th of a hundred took, and what the
+ * accounts have used in the same time. Exit status 0 only if nothing failed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -46,11 +47,12 @@ enum {
     STEPS = 64,   /* of the histogram, for each power of two of microseconds */
     POWERS = 32,
     IDLE_AT_A_TIME = 16,
+    SETTLE_MS = 5,
 };
 
-enum mode { CHECK, UP, DOWN, ECHO, CONNECT, OPEN, IDLE, MODES };
+enum mode { CHECK, UP, DOWN, ECHO, CONNECT, BATCH, IDLE, MODES };
 
-static const char *const mode_names[MODES] = {"check", "up", "down", "echo", "connect", "open", "idle"};
+static const char *const mode_names[MODES] = {"check", "up", "down", "echo", "connect", "batch", "idle"};
 
 struct flow {
     int fd;
@@ -62,7 +64,7 @@ struct flow {
 struct traffic {
     enum mode mode;
     struct sockaddr_in to;
-    uint64_t connections, size, run_ms, warm_up_ms, count, bytes, timeout_s;
+    uint64_t connections, size, run_ms, warm_up_ms, pause_ms, count, bytes, timeout_s;
     struct accounts accounts, from, until;
 
     int epoll, pages;
@@ -194,7 +196,6 @@ static int begin(struct traffic *traffic, struct flow *flow)
     }
     flow->up = true;
     traffic->up++;
-    traffic->done += traffic->mode == OPEN;
     return traffic->mode == ECHO ? begin_message(traffic, flow) : 0;
 }
 
@@ -312,12 +313,13 @@ static int open_until(struct traffic *traffic, size_t target, size_t at_a_time)
     return rc;
 }
 
-static int run_until(struct traffic *traffic, uint64_t until_ns)
+/* Not before something more than `done` has been done. */
+static int run_until(struct traffic *traffic, uint64_t until_ns, uint64_t done)
 {
     int rc = 0;
 
-    while (rc == 0 && now_ns() < until_ns) {
-        rc = turn(traffic, until_ns);
+    while (rc == 0 && (now_ns() < until_ns || traffic->done == done)) {
+        rc = turn(traffic, now_ns() < until_ns ? until_ns : UINT64_MAX);
     }
     return rc;
 }
@@ -352,7 +354,7 @@ static int measure(struct traffic *traffic)
         rc = open_until(traffic, traffic->connections, IDLE_AT_A_TIME);
     }
     if (rc == 0) {
-        rc = run_until(traffic, now_ns() + traffic->warm_up_ms * 1000000u);
+        rc = run_until(traffic, now_ns() + traffic->warm_up_ms * 1000000u, 0);
     }
     if (rc == 0) {
         rc = note(traffic, &traffic->from);
@@ -361,7 +363,7 @@ static int measure(struct traffic *traffic)
     begin = now_ns();
     done = traffic->done;
     if (rc == 0) {
-        rc = run_until(traffic, begin + traffic->run_ms * 1000000u);
+        rc = run_until(traffic, begin + traffic->run_ms * 1000000u, done);
     }
     if (rc == 0) {
         uint64_t ns = now_ns() - begin;
@@ -374,22 +376,38 @@ static int measure(struct traffic *traffic)
     return rc;
 }
 
-static int measure_open(struct traffic *traffic)
+static int measure_batches(struct traffic *traffic)
 {
-    uint64_t begin = now_ns();
-    int rc = note(traffic, &traffic->from);
+    const size_t all = traffic->connections + 1;
+    uint64_t ns = 0;
+    int rc = open_until(traffic, 1, 1);
 
     traffic->counts = true;
-    if (rc == 0) {
-        rc = open_until(traffic, traffic->count, traffic->connections);
+    for (uint64_t batch = 0; batch < traffic->count && rc == 0; batch++) {
+        struct accounts now;
+        uint64_t begin;
+
+        rc = note(traffic, &now);
+        if (batch == 0) {
+            traffic->from = now;
+        } else {
+            accounts_skip(&traffic->from, &traffic->until, &now);
+        }
+        begin = now_ns();
+        rc = rc == 0 ? open_until(traffic, all, all) : rc;
+        ns += now_ns() - begin;
+        /* Time is noted for good when a process sleeps. */
+        rc = rc == 0 ? run_until(traffic, now_ns() + SETTLE_MS * 1000000u, UINT64_MAX) : rc;
+        rc = rc == 0 ? note(traffic, &traffic->until) : rc;
+        while (traffic->opened > 1) {
+            (void)close(traffic->flows[--traffic->opened].fd);
+        }
+        traffic->up = 1;
+        traffic->done += traffic->connections;
+        rc = rc == 0 ? run_until(traffic, now_ns() + traffic->pause_ms * 1000000u, UINT64_MAX) : rc;
     }
     if (rc == 0) {
-        uint64_t ns = now_ns() - begin;
-
-        rc = note(traffic, &traffic->until);
-        if (rc == 0) {
-            report(traffic, traffic->done, ns);
-        }
+        report(traffic, traffic->done, ns);
     }
     return rc;
 }
@@ -495,11 +513,17 @@ static bool parse_address(const char *text, struct sockaddr_in *ret_address)
 static int parse_options(struct traffic *traffic, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"to", required_argument, NULL, 't'},      {"connections", required_argument, NULL, 'n'},
-        {"size", required_argument, NULL, 's'},    {"milliseconds", required_argument, NULL, 'd'},
-        {"warm-up", required_argument, NULL, 'w'}, {"count", required_argument, NULL, 'c'},
-        {"bytes", required_argument, NULL, 'b'},   {"timeout", required_argument, NULL, 'o'},
-        {"account", required_argument, NULL, 'a'}, {NULL, 0, NULL, 0},
+        {"to", required_argument, NULL, 't'},
+        {"connections", required_argument, NULL, 'n'},
+        {"size", required_argument, NULL, 's'},
+        {"milliseconds", required_argument, NULL, 'd'},
+        {"warm-up", required_argument, NULL, 'w'},
+        {"count", required_argument, NULL, 'c'},
+        {"pause", required_argument, NULL, 'p'},
+        {"bytes", required_argument, NULL, 'b'},
+        {"timeout", required_argument, NULL, 'o'},
+        {"account", required_argument, NULL, 'a'},
+        {NULL, 0, NULL, 0},
     };
     int c;
 
@@ -533,6 +557,9 @@ static int parse_options(struct traffic *traffic, int argc, char **argv)
             break;
         case 'w':
             traffic->warm_up_ms = number;
+            break;
+        case 'p':
+            traffic->pause_ms = number;
             break;
         case 'c':
             traffic->count = number;
@@ -620,7 +647,7 @@ int main(int argc, char **argv)
     if (rc != 0) {
         (void)fprintf(stderr,
                       "usage: bench-traffic MODE --to ADDRESS:PORT [--connections N] [--size BYTES] [--milliseconds N] "
-                      "[--warm-up MS] [--count N] [--bytes N] [--timeout S] [--account NAME=SOURCE]...\n");
+                      "[--warm-up MS] [--count N] [--pause MS] [--bytes N] [--timeout S] [--account NAME=SOURCE]...\n");
         return EXIT_FAILURE;
     }
     rc = prepare(&traffic);
@@ -629,8 +656,8 @@ int main(int argc, char **argv)
         case CHECK:
             rc = check(&traffic);
             break;
-        case OPEN:
-            rc = measure_open(&traffic);
+        case BATCH:
+            rc = measure_batches(&traffic);
             break;
         case IDLE:
             rc = idle(&traffic);

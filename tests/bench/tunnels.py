@@ -10,6 +10,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 import textwrap
 
 SUITE = "TLS_AES_256_GCM_SHA384"
@@ -78,6 +79,10 @@ class Tunnel:
     def ends(self, plan):
         """The arguments of the server end and of the client end."""
         raise NotImplementedError
+
+    def first_connections(self, plan, tools):
+        """The arguments of a client that makes first connections to the server end, and measures them."""
+        return [tools / "bench-tls", "--to", f"127.0.0.1:{plan.middle}"]
 
 
 def first_line(argv, pattern):
@@ -329,11 +334,11 @@ class Ssh(Tunnel):
 
 
 class Etcp(Tunnel):
-    """`busy_poll` is a time, or None; `connections` of the agent's to the server, at most."""
+    """With the defaults, but for limits; `busy_poll` is a time, or None."""
     best_of = False
 
-    def __init__(self, name="etcp", connections=8000, busy_poll=None, only=None):
-        self.name, self.connections, self.busy_poll, self.only = name, connections, busy_poll, only
+    def __init__(self, name="etcp", busy_poll=None, only=None):
+        self.name, self.busy_poll, self.only = name, busy_poll, only
 
     def missing(self):
         return None
@@ -352,7 +357,7 @@ class Etcp(Tunnel):
               max_connections_per_address = {MANY}
               max_handshakes = 1024
             }}
-            service "bench" {{ type = "forward"  to = "127.0.0.1:{plan.sink}"  allow = {{"bench"}} }}
+            service "bench" {{ type = "forward"  to = "127.0.0.1:{plan.sink}"  allow = {{"{'*' if plan.fresh_handshakes else 'bench'}"}} }}
             """)
         agent = plan.write("agent.conf", f"""\
             server = {{"127.0.0.1:{plan.middle}"}}
@@ -360,13 +365,17 @@ class Etcp(Tunnel):
             log_level = "warning"
             status_socket = "none"
             identity = "{plan.keys}/agent.key"
-            max_connections = {self.connections}
-            {"spare_connections = 0" if plan.fresh_handshakes else ""}
+            {'spare_connections = 0  idle_close = "100ms"' if plan.fresh_handshakes else ""}
             {busy}
             reconnect {{ initial_delay = "100ms" }}
             forward "bench" {{ listen = "127.0.0.1:{plan.front}"  service = "bench"  max_connections = {MANY} }}
             """)
         return [plan.etcp_bin / "etcp-server", "-c", str(server)], [plan.etcp_bin / "etcp-agent", "-c", str(agent)]
+
+
+    def first_connections(self, plan, tools):
+        return [tools / "bench-load", "handshake", "--to", f"127.0.0.1:{plan.middle}", "--server-key", (plan.keys / "server.pub").read_text(),
+                "--service", "bench", "--message", "--size", "1"]
 
 
 class NoTunnel(Tunnel):
@@ -379,17 +388,15 @@ class NoTunnel(Tunnel):
 
 def knows_busy_poll(etcp_bin):
     """Whether both daemons have the option."""
-    for daemon in ("etcp-server", "etcp-agent"):
-        ran = subprocess.run([etcp_bin / daemon, "-T", "-c", "/dev/null"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        if "busy_poll" not in ran.stdout:
-            return False
-    return True
+    with tempfile.NamedTemporaryFile() as empty:
+        dumps = [subprocess.run([etcp_bin / daemon, "-T", "-c", empty.name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                 for daemon in ("etcp-server", "etcp-agent")]
+    return all("busy_poll" in dump.stdout for dump in dumps)
 
 
 def all_tunnels(etcp_bin):
     tunnels = [Etcp()]
     if knows_busy_poll(etcp_bin):
-        tunnels.append(Etcp("etcp busy_poll", busy_poll="50us", only=("echo1",)))
-    tunnels.append(Etcp("etcp shared", connections=64, only=("idle",)))
+        tunnels.append(Etcp("etcp busy_poll", busy_poll="100us", only=("echo1",)))
     return tunnels + [Haproxy(), Haproxy("haproxy 64k", 65536), Nginx(), Nginx("nginx 64k", 65536), Hitch(), Stunnel(), Spiped(), Socat(),
                       Ssh(), PlainRelay(), NoTunnel()]
