@@ -34,13 +34,13 @@ struct local {
     struct port *port;
     struct local *next, *previous; /* of those that wait, or of those that are carried */
     int fd;                        /* -1: the splice's */
-    struct event *wait;            /* runs while it waits */
+    struct event *wait;            /* runs while it waits; NULL: it has just come */
     struct carrier *carrier;       /* NULL: it waits */
     struct local *beside, *before; /* those of the same carrier */
     struct etcp_stream *stream;
     struct splice *splice;
-    struct etcp_origin origin;
-    char peer[ADDRESS_TEXT_BYTES];
+    struct etcp_origin origin; /* none: a Unix socket */
+    char *peer;                /* who that is, as text; NULL: not known */
 };
 
 struct list {
@@ -133,15 +133,36 @@ static void carrier_remove(struct carrier *carrier, struct local *local)
 
 /* ---- Local connections ----------------------------------------------------------------------------------------------- */
 
+static void format_peer(const struct local *local, char ret_text[static ADDRESS_TEXT_BYTES])
+{
+    struct address address = {0};
+
+    if (local->origin.family == 0) {
+        (void)snprintf(ret_text, ADDRESS_TEXT_BYTES, "%s", local->peer != NULL ? local->peer : "unix");
+        return;
+    }
+    if (local->origin.family == 4) {
+        address.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(local->origin.port)};
+        memcpy(&address.in.sin_addr, local->origin.address, 4);
+        address.len = sizeof(address.in);
+    } else {
+        address.in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(local->origin.port)};
+        memcpy(&address.in6.sin6_addr, local->origin.address, 16);
+        address.len = sizeof(address.in6);
+    }
+    address_format(&address, ret_text);
+}
+
 static void log_local(const struct local *local, enum log_level level, const char *what, const char *why)
 {
     static struct log_limit limit = LOG_LIMIT(50, 200000);
     const struct port *port = local->port;
-    const struct log_field fields[] = {
-        {"ETCP_PEER", local->peer}, {"ETCP_SERVICE", port->service}, {"ETCP_REASON", why}};
+    char peer[ADDRESS_TEXT_BYTES];
+    const struct log_field fields[] = {{"ETCP_PEER", peer}, {"ETCP_SERVICE", port->service}, {"ETCP_REASON", why}};
 
+    format_peer(local, peer);
     log_limited(&limit, loop_now_us(), level, fields, sizeof(fields) / sizeof(fields[0]),
-                "forward %s: connection of %s to service %s %s: %s", port->name, local->peer, port->service, what, why);
+                "forward %s: connection of %s to service %s %s: %s", port->name, peer, port->service, what, why);
 }
 
 /* Frees what a local connection holds itself; its socket is reset if it is still there. */
@@ -162,6 +183,7 @@ static void local_free(struct local *local)
         splice_reset_socket(local->fd);
     }
     port_leave(local->port);
+    free(local->peer);
     free(local);
 }
 
@@ -221,9 +243,44 @@ static int attach(struct tunnel *tunnel, struct local *local, struct carrier *ca
     local->stream = stream;
     local->fd = -1;
     etcp_stream_set_user(stream, local);
-    splice_start(local->splice, fd, NULL, 0); /* may be its end already */
+    splice_start(local->splice, fd, NULL, 0, true); /* may be its end already */
     link_flush(link);
     return 0;
+}
+
+static void on_waited(evutil_socket_t fd, short what, void *arg)
+{
+    struct local *local = arg;
+    struct tunnel *tunnel = tunnel_at(local->port);
+    char text[512];
+    const char *cause = tunnel->owner->cause(tunnel->user);
+
+    (void)fd;
+    (void)what;
+    (void)snprintf(text, sizeof(text), "no connection to the server in %.2f s%s%s", (double)local->port->wait_us / 1e6,
+                   cause[0] != '\0' ? ": " : "", cause);
+    log_local(local, LOG_LEVEL_WARNING, "reset", text);
+    local_free(local);
+    check_stopped(tunnel);
+}
+
+/* Those that wait since now do so for a limited time. */
+static void limit_waits(struct tunnel *tunnel)
+{
+    struct local *previous = NULL;
+
+    for (struct local *local = tunnel->waiting.last; local != NULL && local->wait == NULL; local = previous) {
+        const uint64_t wait_us = local->port->wait_us;
+        const struct timeval wait = {.tv_sec = (time_t)(wait_us / 1000000u),
+                                     .tv_usec = (suseconds_t)(wait_us % 1000000u)};
+
+        previous = local->previous;
+        local->wait = evtimer_new(tunnel->loop->base, on_waited, local);
+        if (local->wait == NULL || event_add(local->wait, &wait) != 0) {
+            log_local(local, LOG_LEVEL_WARNING, "reset", strerror(ENOMEM));
+            local_free(local);
+        }
+    }
 }
 
 /* Carries what waits, as far as there are carriers. What is called may end others, and come back here. */
@@ -246,62 +303,40 @@ static void dispatch(struct tunnel *tunnel)
         }
     }
     pool_want(tunnel->pool, tunnel->waiting.count);
+    limit_waits(tunnel);
     tunnel->dispatching = false;
     if (tunnel->waiting.first != NULL && tunnel->link == NULL) {
         tunnel->owner->hurry(tunnel->user);
     }
 }
 
-static void on_waited(evutil_socket_t fd, short what, void *arg)
-{
-    struct local *local = arg;
-    struct tunnel *tunnel = tunnel_at(local->port);
-    char text[512];
-    const char *cause = tunnel->owner->cause(tunnel->user);
-
-    (void)fd;
-    (void)what;
-    (void)snprintf(text, sizeof(text), "no connection to the server in %.2f s%s%s", (double)local->port->wait_us / 1e6,
-                   cause[0] != '\0' ? ": " : "", cause);
-    log_local(local, LOG_LEVEL_WARNING, "reset", text);
-    local_free(local);
-    check_stopped(tunnel);
-}
-
 /* ---- Accepting ------------------------------------------------------------------------------------------------------- */
 
-static void find_origin(struct local *local)
+static void find_origin(struct local *local, const struct address *from)
 {
-    struct sockaddr_storage storage = {0};
-    socklen_t len = sizeof(storage);
-    struct address address;
+    char text[ADDRESS_TEXT_BYTES];
 
-    (void)snprintf(local->peer, sizeof(local->peer), "unix");
-    if (getpeername(local->fd, (struct sockaddr *)&storage, &len) != 0 ||
-        address_from_sockaddr((const struct sockaddr *)&storage, len, &address) != 0) {
-        return; /* gone already, which its first read will tell */
-    }
-    if (address.any.sa_family == AF_UNIX) {
-        (void)address_peer(local->fd, local->peer, NULL);
-        return;
-    }
-    address_format(&address, local->peer);
-    if (address.any.sa_family == AF_INET) {
+    switch (from->any.sa_family) {
+    case AF_INET:
         local->origin.family = 4;
-        local->origin.port = ntohs(address.in.sin_port);
-        memcpy(local->origin.address, &address.in.sin_addr, 4);
-    } else {
+        local->origin.port = ntohs(from->in.sin_port);
+        memcpy(local->origin.address, &from->in.sin_addr, 4);
+        break;
+    case AF_INET6:
         local->origin.family = 6;
-        local->origin.port = ntohs(address.in6.sin6_port);
-        memcpy(local->origin.address, &address.in6.sin6_addr, 16);
+        local->origin.port = ntohs(from->in6.sin6_port);
+        memcpy(local->origin.address, &from->in6.sin6_addr, 16);
+        break;
+    default:
+        local->peer =
+            address_peer(local->fd, text, NULL) == 0 ? strdup(text) : NULL; /* gone already, as its first read tells */
+        break;
     }
 }
 
-static void on_arrived(struct port *port, int fd, void *user)
+static void on_arrived(struct port *port, int fd, const struct address *from, void *user)
 {
     struct tunnel *tunnel = user;
-    const struct timeval wait = {.tv_sec = (time_t)(port->wait_us / 1000000u),
-                                 .tv_usec = (suseconds_t)(port->wait_us % 1000000u)};
     struct local *local = calloc(1, sizeof(*local));
 
     if (local == NULL) {
@@ -310,18 +345,11 @@ static void on_arrived(struct port *port, int fd, void *user)
     }
     local->port = port;
     local->fd = fd;
-    find_origin(local);
-    splice_guard_socket(fd, port->keepalive_us, port->user_timeout_us);
+    find_origin(local, from);
     port_enter(port);
     list_append(&tunnel->waiting, local);
     if (port->connections > port->max_connections) {
         log_local(local, LOG_LEVEL_WARNING, "reset", "forward.max_connections are open");
-        local_free(local);
-        return;
-    }
-    local->wait = evtimer_new(tunnel->loop->base, on_waited, local);
-    if (local->wait == NULL || event_add(local->wait, &wait) != 0) {
-        log_local(local, LOG_LEVEL_WARNING, "reset", strerror(ENOMEM));
         local_free(local);
         return;
     }

@@ -16,6 +16,7 @@
 #include "net/address.h"
 #include "net/listener.h"
 #include "net/loop.h"
+#include "net/splice.h"
 
 /* So many at a time, then the loop's other sockets have their turn. */
 enum { ACCEPT_BATCH = 64 };
@@ -114,10 +115,14 @@ static void on_readable(int fd, short what, void *arg)
 
     (void)what;
     for (unsigned i = 0; i < ACCEPT_BATCH && port->listener != NULL; i++) {
-        int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        struct sockaddr_storage from = {0};
+        socklen_t len = sizeof(from);
+        struct address address = {0};
+        int accepted = accept4(fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (accepted >= 0) {
-            port->ports->arrived(port, accepted, port->ports->user);
+            (void)address_from_sockaddr((const struct sockaddr *)&from, len, &address); /* of the listener's family */
+            port->ports->arrived(port, accepted, &address, port->ports->user);
         } else if (!accept_failed(port, errno)) {
             return;
         }
@@ -240,6 +245,7 @@ static int port_new(struct ports *ports, const struct config_agent *all, const s
         result = port_open(port, &search, ret_error);
     }
     if (result == 0 && port->renews == NULL) {
+        splice_prepare_socket(port->listener->fd, port->keepalive_us, port->user_timeout_us);
         result = listener_watch(port->listener, ports->loop->base, on_readable, port);
         if (result < 0) {
             (void)error_set(ret_error, result, "forward %s: %s", config->name, strerror(-result));
@@ -307,6 +313,7 @@ static void port_renew(struct port *port, struct port *values)
     port->keepalive_us = values->keepalive_us;
     port->user_timeout_us = values->user_timeout_us;
     port->stays = true;
+    splice_prepare_socket(port->listener->fd, port->keepalive_us, port->user_timeout_us);
     values->name = name;
     values->service = service;
     port_free(values);

@@ -13,6 +13,7 @@
 
 struct config_agent;
 struct event;
+struct address;
 struct listener;
 struct loop;
 
@@ -34,8 +35,8 @@ struct port {
 
 struct ports {
     struct loop *loop;
-    /* A local connection; the socket is the callee's, which counts with port_enter(). */
-    void (*arrived)(struct port *port, int fd, void *user);
+    /* A local connection from an address; the socket is the callee's, which counts with port_enter(). */
+    void (*arrived)(struct port *port, int fd, const struct address *from, void *user);
     void *user;
     struct port *first;
     struct listener *passed; /* sockets from systemd that no forward uses now */

@@ -2,6 +2,7 @@
 #include "net/dial.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -168,6 +169,14 @@ static void close_socket(struct dial *dial)
     }
 }
 
+/* Whether it is connected already, as to an address of the own host: then there is no need to watch it. */
+static bool is_connected(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+
+    return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLOUT | POLLERR | POLLHUP)) == POLLOUT;
+}
+
 /* Begins with the next addresses until one is under way, or connected, or there is none left: then it is over. */
 static void try_addresses(struct dial *dial)
 {
@@ -191,7 +200,10 @@ static void try_addresses(struct dial *dial)
             return;
         }
         dial->error = errno;
-        if (errno == EINPROGRESS && wait_for(dial, EV_WRITE, left / shares + 1)) {
+        if (errno == EINPROGRESS && is_connected(dial->fd)) {
+            return;
+        }
+        if (dial->error == EINPROGRESS && wait_for(dial, EV_WRITE, left / shares + 1)) {
             dial->state = DIAL_CONNECTING;
             return;
         }

@@ -82,22 +82,25 @@ void splice_reset_socket(int fd)
     (void)close(fd);
 }
 
-void splice_guard_socket(int fd, uint64_t keepalive_us, uint64_t user_timeout_us)
+void splice_prepare_socket(int fd, uint64_t keepalive_us, uint64_t user_timeout_us)
 {
     const int on = 1, probes = 4;
     const unsigned user_timeout_ms = (unsigned)(user_timeout_us / 1000u);
     const int idle = (int)((keepalive_us + 999999u) / 1000000u);
     const int between = (idle + probes - 1) / probes;
+    const int keepalive = idle > 0;
 
-    /* All of them fail on a Unix socket, which has no need of them. */
-    if (idle > 0 && setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle)) == 0 &&
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between)) == 0 &&
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes)) == 0) {
-        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    /* The first fails on a Unix socket, which has no need of any. */
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0) {
+        return;
     }
-    if (user_timeout_ms > 0) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
+    if (keepalive) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
     }
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, sizeof(keepalive));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
 }
 
 /* Whether the peer has reset the connection: not asked for with SO_ERROR, which would forget it. */
@@ -551,13 +554,10 @@ static void put_first(struct splice *splice, const void *first, size_t len)
     splice->own_bytes = splice->error == 0 ? len : 0;
 }
 
-void splice_start(struct splice *splice, int fd, const void *first, size_t len)
+void splice_start(struct splice *splice, int fd, const void *first, size_t len, bool readable)
 {
-    int on = 1;
-
     assert(splice->fd < 0);
     splice->fd = fd;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* fails on a Unix socket, which has no delay */
     (void)event_assign(&splice->io, splice->loop->base, fd, EV_READ | EV_PERSIST, on_io, splice);
     if (splice->error == 0 && len > 0) {
         put_first(splice, first, len);
@@ -565,7 +565,7 @@ void splice_start(struct splice *splice, int fd, const void *first, size_t len)
     if (splice->error == 0) {
         write_queue(splice);
     }
-    if (splice->error == 0) {
+    if (splice->error == 0 && readable) {
         read_socket(splice);
     }
     settle(splice);

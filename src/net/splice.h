@@ -36,9 +36,9 @@ struct splice_handler {
 int splice_new(struct loop *loop, struct link *link, struct etcp_stream *stream, uint64_t *sent,
                const struct splice_handler *handler, void *user, struct splice **ret_splice);
 
-/* Gives it its socket: connected, non-blocking; taken in any case. `first` goes to the socket before everything that has come
- * from the stream. May call `closed`. */
-void splice_start(struct splice *splice, int fd, const void *first, size_t len);
+/* Gives it its socket: connected, non-blocking, prepared; taken in any case. `first` goes to the socket before everything that has
+ * come from the stream. It is read at once if `readable`: when bytes are likely to wait there. May call `closed`. */
+void splice_start(struct splice *splice, int fd, const void *first, size_t len, bool readable);
 
 /* Of the stream: ETCP_EVENT_DATA as it lies there, ETCP_EVENT_CLOSE; ETCP_EVENT_CREDIT, and the link's `writable`.
  * The first never calls `closed`, the others may. */
@@ -53,9 +53,10 @@ void splice_free(struct splice *splice);
 /* Resets what splice_free() has left to itself on this loop: the loop ends. */
 void splice_free_orphans(struct loop *loop);
 
-/* Finds out about a dead peer of a TCP socket: asks after `keepalive_us` of silence, and a few times more within the same again;
- * gives up when what was sent is not acknowledged for `user_timeout_us`. 0: the one does not, the other when the system does. */
-void splice_guard_socket(int fd, uint64_t keepalive_us, uint64_t user_timeout_us);
+/* What a TCP socket needs: no delay; and it finds out about a dead peer: asks after `keepalive_us` of silence, and a few times more
+ * within the same again; gives up when what was sent is not acknowledged for `user_timeout_us`. 0: the one does not, the other
+ * when the system does. What a listening socket accepts later inherits all of it. */
+void splice_prepare_socket(int fd, uint64_t keepalive_us, uint64_t user_timeout_us);
 
 /* Closes a TCP socket with a reset. */
 void splice_reset_socket(int fd);

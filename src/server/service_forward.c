@@ -103,8 +103,8 @@ static void on_dialled(const struct dial_result *result, void *user)
 
     forward->dial = NULL;
     if (result->fd >= 0) {
-        splice_guard_socket(result->fd, forward->base.config->keepalive_us, forward->base.config->user_timeout_us);
-        splice_start(forward->splice, result->fd, header, write_header(forward, &result->address, header));
+        splice_prepare_socket(result->fd, forward->base.config->keepalive_us, forward->base.config->user_timeout_us);
+        splice_start(forward->splice, result->fd, header, write_header(forward, &result->address, header), false);
         return;
     }
     log_failed(forward, result->reason);
