@@ -42,6 +42,11 @@ enum { WINDOWS_MAX = 64 * 1024 * 1024 };
 /* Over a shorter round trip the first window is enough for gigabits. */
 #define WINDOW_ROUND_TRIP_US 1000u
 
+/* Where a window is taken in so little time, a few reads of the sender's fill it: up to this size it grows whatever the round trip,
+ * so that the sender goes on reading while credit is on its way. */
+enum { WINDOW_FAST = 1024 * 1024 };
+#define WINDOW_FAST_US 10000u
+
 /* How long a socket that nobody else waits for may take nothing. */
 static const struct timeval orphan_timeout = {.tv_sec = 60};
 
@@ -245,6 +250,7 @@ static void count_revoked(struct splice *splice, size_t len)
 static void grow_window(struct splice *splice, size_t len)
 {
     uint64_t taken_us, round_trip_us;
+    bool narrow;
 
     if (splice->window_taken == 0) {
         splice->window_since_us = loop_now_us();
@@ -256,8 +262,9 @@ static void grow_window(struct splice *splice, size_t len)
     splice->window_taken = 0;
     taken_us = loop_now_us() - splice->window_since_us;
     round_trip_us = splice->window < WINDOW_MAX ? link_round_trip_us(splice->link) : 0;
-    if (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < 2 * round_trip_us &&
-        !is_behind(splice->fd, splice->window)) {
+    narrow = (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < 2 * round_trip_us) ||
+             (splice->window < WINDOW_FAST && taken_us < WINDOW_FAST_US);
+    if (narrow && !is_behind(splice->fd, splice->window)) {
         widen_window(splice);
     }
 }
