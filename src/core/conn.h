@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The inside of a connection, for conn.c and for tests. */
+ * The inside of a connection, for conn.c, send.c and tests. */
 #ifndef CORE_CONN_H
 #define CORE_CONN_H
 
 #include <etcp/conn.h>
 
+#include "core/frame.h"
 #include "core/handshake.h"
 #include "core/outbox.h"
 #include "core/record.h"
@@ -56,6 +57,12 @@ struct etcp_conn {
     struct etcp_event events[CONN_EVENTS_MAX];
     uint8_t peer_key[ETCP_KEY_BYTES];
 };
+
+/* Queues a control frame. Without memory the connection has failed afterwards, and is closing. */
+void conn_send_frame(struct etcp_conn *conn, const struct frame *frame);
+
+/* The same for a frame that has a code and a reason: of the reason, at most ETCP_REASON_MAX bytes of whole characters. */
+void conn_send_code(struct etcp_conn *conn, enum frame_id id, uint32_t stream, enum etcp_code code, const char *reason);
 
 /* As etcp_conn_new(), with what is random given by `fixed`, which is borrowed until the handshake is over. Tests only. */
 int conn_new_fixed(struct etcp_pool *pool, const struct etcp_conn_options *options, uint64_t now_us,
