@@ -41,7 +41,7 @@ struct client {
 
     size_t servers_tried; /* the one in use is the last of them */
     size_t addresses_tried, address_count;
-    struct address addresses[RESOLVE_ADDRESSES_MAX];
+    struct address *addresses; /* of the server in use, until the connection is up */
     char server_text[CONFIG_ADDRESS_TEXT_BYTES], address_text[ADDRESS_TEXT_BYTES];
     int suite;      /* of the current connection */
     int suite_next; /* after a Refusal: for the next connection to the same address; else 0 */
@@ -160,6 +160,7 @@ static void finish(struct client *client)
     end->lived_us = end->was_up ? loop_now_us() - client->up_us : 0;
     end->cause = client->cause;
     client->handler->closed(client, end, client->user);
+    free(client->addresses);
     free(client);
 }
 
@@ -245,11 +246,19 @@ static void judge(struct client *client, const struct etcp_event *event)
 
 /* ---- The link ------------------------------------------------------------------------------------------------------- */
 
+static void forget_addresses(struct client *client)
+{
+    free(client->addresses);
+    client->addresses = NULL;
+    client->addresses_tried = client->address_count = 0;
+}
+
 static void report_up(struct client *client)
 {
     client->up_due = false;
     client->state = STATE_UP;
     client->up_us = loop_now_us();
+    forget_addresses(client);
     client->handler->up(client, client->link, client->user);
 }
 
@@ -532,6 +541,19 @@ static void try_address(struct client *client)
     }
 }
 
+/* Takes a copy. Returns 0 or -ENOMEM. */
+static int take_addresses(struct client *client, const struct address *addresses, size_t count)
+{
+    forget_addresses(client);
+    client->addresses = calloc(count, sizeof(*addresses));
+    if (client->addresses == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(client->addresses, addresses, count * sizeof(*addresses));
+    client->address_count = count;
+    return 0;
+}
+
 static void on_resolved(const struct resolve_result *result, void *user)
 {
     struct client *client = user;
@@ -542,8 +564,11 @@ static void on_resolved(const struct resolve_result *result, void *user)
         fail(client);
         return;
     }
-    client->address_count = result->count < RESOLVE_ADDRESSES_MAX ? result->count : RESOLVE_ADDRESSES_MAX;
-    memcpy(client->addresses, result->addresses, client->address_count * sizeof(client->addresses[0]));
+    if (take_addresses(client, result->addresses, result->count) != 0) {
+        set_cause(client, "%s", strerror(ENOMEM));
+        fail(client);
+        return;
+    }
     try_address(client);
 }
 
@@ -554,12 +579,14 @@ static void try_server(struct client *client)
 
     config_address_format(server, client->server_text);
     client->address_text[0] = '\0';
-    client->addresses_tried = client->address_count = 0;
+    forget_addresses(client);
     client->refused = client->told_why = false;
     if (server->kind == CONFIG_ADDRESS_UNIX) {
-        result = address_from_path(server->path, &client->addresses[0]);
+        struct address address;
+
+        result = address_from_path(server->path, &address);
+        result = result == 0 ? take_addresses(client, &address, 1) : result;
         if (result == 0) {
-            client->address_count = 1;
             try_address(client);
             return;
         }
