@@ -81,6 +81,13 @@ void client_goodbye(struct client *client, enum etcp_code code, const char *reas
 /* Ends it at once, without a word, also after client_goodbye(); `closed` follows from the loop, with a copy of `cause`. */
 void client_abort(struct client *client, const char *cause);
 
+/* What a Stream Error says about a service, for people, escaped: without and with what to do about it. */
+struct client_refusal {
+    char cause[CLIENT_CAUSE_BYTES];
+    char advice[CLIENT_CAUSE_BYTES]; /* "; do this", or "" */
+};
+void client_explain_refusal(const char *service, const struct etcp_event *event, struct client_refusal *ret_refusal);
+
 /* The server in use or tried last, and the same as text ("host:port"); the address of it, "" before there is one. */
 const struct config_address *client_server(const struct client *client);
 const char *client_server_text(const struct client *client);

@@ -432,7 +432,9 @@ static int reload_mode(struct connector *connector, struct setup *setup, bool *r
         return connector->mode->type->reload(connector->mode, setup, ret_reconnect, ret_error);
     }
     if (!tunnel) {
-        return error_set(ret_error, -EBUSY, "all forwards are gone from the configuration: that needs a restart");
+        return error_set(ret_error, -EBUSY,
+                         "the last forward is gone from the configuration, and an agent without one only sends "
+                         "messages: restart it for that (systemctl restart), or leave a forward");
     }
     result = new_mode(connector, setup, &mode, ret_error);
     if (result < 0) {

@@ -32,11 +32,14 @@ static const struct cli_program program = {
 /* Beyond draining: the last words of connections. */
 #define STOP_MARGIN_US 15000000u
 
+enum { STATUS_INTERVAL_S = 5 };
+
 enum {
     EVENT_TERM,
     EVENT_INT,
     EVENT_HUP,
     EVENT_WATCHDOG,
+    EVENT_STATUS,
     EVENTS,
 };
 
@@ -47,6 +50,8 @@ struct agent {
     struct report *report;
     struct event *events[EVENTS];
     uint64_t drain_timeout_us; /* of the configuration in use */
+    char status[1024];         /* what the connector said last */
+    size_t carried, waiting;   /* local connections, as systemd was told last */
     int exit_code;
 };
 
@@ -56,10 +61,37 @@ static void tell_systemd(const char *text)
     (void)sd_notify(0, text);
 }
 
+static void show_status(const struct agent *agent)
+{
+    if (agent->carried + agent->waiting > 0) {
+        (void)sd_notifyf(0, "STATUS=%s; %zu connections forwarded, %zu waiting", agent->status, agent->carried,
+                         agent->waiting);
+    } else {
+        (void)sd_notifyf(0, "STATUS=%s", agent->status);
+    }
+}
+
 static void on_status(const char *text, void *user)
 {
-    (void)user;
-    (void)sd_notifyf(0, "STATUS=%s", text);
+    struct agent *agent = user;
+
+    (void)snprintf(agent->status, sizeof(agent->status), "%s", text);
+    show_status(agent);
+}
+
+static void on_count(evutil_socket_t fd, short what, void *arg)
+{
+    struct agent *agent = arg;
+    struct connector_view view;
+
+    (void)fd;
+    (void)what;
+    connector_view(agent->connector, &view);
+    if (view.mode.carried != agent->carried || view.mode.waiting != agent->waiting) {
+        agent->carried = view.mode.carried;
+        agent->waiting = view.mode.waiting;
+        show_status(agent);
+    }
 }
 
 static void on_finished(int exit_code, void *user)
@@ -156,8 +188,12 @@ static bool add_event(struct agent *agent, int which, int number, short what, ev
 
 static bool add_events(struct agent *agent)
 {
+    const struct timeval status = {.tv_sec = STATUS_INTERVAL_S};
     uint64_t watchdog_us = 0;
 
+    if (getenv("NOTIFY_SOCKET") != NULL && !add_event(agent, EVENT_STATUS, -1, EV_TIMEOUT, on_count, &status)) {
+        return false;
+    }
     if (!add_event(agent, EVENT_TERM, SIGTERM, EV_SIGNAL, on_stop, NULL) ||
         !add_event(agent, EVENT_INT, SIGINT, EV_SIGNAL, on_stop, NULL) ||
         !add_event(agent, EVENT_HUP, SIGHUP, EV_SIGNAL, on_reload, NULL)) {
@@ -264,7 +300,7 @@ static int check_config(const struct cli *cli)
         goto out;
     }
     if (cli->dump) {
-        config_agent_dump(config, stdout);
+        setup_dump(config, stdout);
     } else {
         (void)printf("%s: good\n", cli->config != NULL ? cli->config : CONFIG_AGENT_PATH);
     }

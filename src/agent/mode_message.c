@@ -14,6 +14,7 @@
 
 #include <event2/event.h>
 
+#include "agent/client.h"
 #include "agent/mode.h"
 #include "agent/setup.h"
 #include "base/log.h"
@@ -245,21 +246,13 @@ static void hear_echo(struct message *message, const uint8_t *data, size_t len)
 
 static void hear_stream_error(struct message *message, const struct etcp_event *event)
 {
-    char reason[ETCP_REASON_MAX + 1], cause[ETCP_REASON_MAX + 128];
-    const char *advice = "";
+    struct client_refusal refusal;
 
-    (void)log_escape(event->reason, event->reason_len, reason, sizeof(reason));
-    if (event->code == ETCP_CODE_NO_SUCH_SERVICE) {
-        advice = "; name a service that the server has in the message section";
-    } else if (event->code == ETCP_CODE_UNAUTHORIZED) {
-        advice = "; the server's administrator must put this agent's name into the service's allow list";
-    }
-    (void)snprintf(cause, sizeof(cause), "service \"%s\": %s%s%s%s", message->values.service,
-                   etcp_code_name(event->code), reason[0] != '\0' ? " (" : "", reason, reason[0] != '\0' ? ")" : "");
-    log_message(LOG_LEVEL_ERROR, "%s%s", cause, advice);
+    client_explain_refusal(message->values.service, event, &refusal);
+    log_message(LOG_LEVEL_ERROR, "%s%s", refusal.cause, refusal.advice);
     etcp_stream_free(message->stream);
     message->stream = NULL;
-    give_up(message, cause);
+    give_up(message, refusal.cause);
 }
 
 /* ---- The mode -------------------------------------------------------------------------------------------------------- */

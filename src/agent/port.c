@@ -168,7 +168,7 @@ static bool fits(const struct search *search, const struct listener *listener)
     if (search->by_name) {
         return named && strcmp(listener->name, search->name) == 0;
     }
-    return !named && address_equal(&listener->wanted, search->address);
+    return !named && listener_is_for(listener, search->address);
 }
 
 /* The port that listens for a forward, NULL if none does. */

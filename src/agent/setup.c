@@ -59,6 +59,27 @@ int setup_check_files(const struct config_agent *config, struct error_text *ret_
     return result < 0 ? result : keyfile_identity_check(&request, ret_error);
 }
 
+void setup_dump(const struct config_agent *config, FILE *out)
+{
+    const struct keyfile_request request = keys_of(config);
+    char *identity = NULL, *known_servers = setup_known_servers(), *trusted = NULL;
+    struct config_note notes[] = {{"identity", NULL}, {"server_key", NULL}};
+
+    if (config->identity[0] == '\0' && keyfile_identity_path(&request, &identity) == 0) {
+        notes[0].text = identity;
+    }
+    if (config->server_key_count == 0 && known_servers != NULL &&
+        asprintf(&trusted, "those that %s remembers", known_servers) > 0) {
+        notes[1].text = trusted;
+    }
+    config_agent_dump(config, notes, sizeof(notes) / sizeof(notes[0]), out);
+    if (notes[1].text != NULL) {
+        free(trusted);
+    }
+    free(known_servers);
+    free(identity);
+}
+
 static int load_keys(struct setup *setup, struct error_text *ret_error)
 {
     const struct config_agent *config = setup->config;

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <etcp/key.h>
 
@@ -31,6 +32,9 @@ struct setup {
 /* Reads the configuration at `path`; NULL: at CONFIG_AGENT_PATH, and the defaults if there is no such file.
  * Returns 0 and an owned configuration, or an error text and -errno as config_agent_load(). */
 int setup_config(const char *path, struct config_agent **ret_config, struct error_text *ret_error);
+
+/* Writes every setting with its value and where it came from, and which files are used where none is named. */
+void setup_dump(const struct config_agent *config, FILE *out);
 
 /* Reads the keys that the configuration names, as setup_load() does, but makes none. Returns 0, or an error text and -errno. */
 int setup_check_files(const struct config_agent *config, struct error_text *ret_error);

@@ -44,8 +44,10 @@ enum file_fault {
 /* Judges a file or a directory. */
 enum file_fault file_fault(const struct stat *stat);
 
-/* As file_read() for a file that decides whom to trust: -EPERM, too, if file_fault() finds one, *ret_stat then tells which. */
-int file_read_guarded(const char *path, size_t max, char **ret_text, size_t *ret_len, struct stat *ret_stat);
+/* As file_read() for a file that decides whom to trust: -EPERM, too, if file_fault() finds one, *ret_stat then tells which. `friend` may
+ * own it, too, (uid_t)-1: nobody else. Once it is open, *ret_stat says what it is. */
+int file_read_guarded(const char *path, size_t max, uid_t friend, char **ret_text, size_t *ret_len,
+                      struct stat *ret_stat);
 
 enum file_write_mode {
     FILE_CREATE,  /* -EEXIST if anything is there, be it a dangling link */

@@ -266,9 +266,9 @@ int config_agent_parse(const char *text, size_t len, const char *name, struct co
     return r < 0 ? r : make(values, ret_config, ret_error);
 }
 
-void config_agent_dump(const struct config_agent *config, FILE *out)
+void config_agent_dump(const struct config_agent *config, const struct config_note *notes, size_t count, FILE *out)
 {
-    config_values_dump(config->values, out);
+    config_values_dump(config->values, notes, count, out);
 }
 
 void config_agent_free(struct config_agent *config)

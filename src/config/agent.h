@@ -80,7 +80,7 @@ struct config_agent {
 int config_agent_load(const char *path, struct config_agent **ret_config, struct error_text *ret_error);
 int config_agent_parse(const char *text, size_t len, const char *name, struct config_agent **ret_config,
                        struct error_text *ret_error);
-void config_agent_dump(const struct config_agent *config, FILE *out);
+void config_agent_dump(const struct config_agent *config, const struct config_note *notes, size_t count, FILE *out);
 void config_agent_free(struct config_agent *config);
 
 #endif

@@ -73,6 +73,12 @@ struct config_heartbeat {
 /* Where the values of a configuration came from, kept for the dump; opaque. */
 struct config_values;
 
+/* What to say of an option of the file itself, behind where its value came from, when settings are written; NULL: nothing. */
+struct config_note {
+    const char *option;
+    const char *text;
+};
+
 /* For what is found wrong with an option of the file itself, which is in no section, when it is used: sets "FILE:LINE: text" and returns -EINVAL. */
 int config_option_fail(const struct config_values *values, const char *option, const char *text,
                        struct error_text *ret_error);

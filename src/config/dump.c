@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/table.h"
+#include "config/value.h"
 
 static void dump_text(const char *text, FILE *out)
 {
@@ -44,15 +45,32 @@ static void dump_value(const struct config_option *option, const struct config_v
         (void)fputc('}', out);
 }
 
-static void dump_origin(const struct config_values *values, unsigned line, FILE *out)
+static void dump_origin(const struct config_values *values, unsigned line, const char *note, FILE *out)
 {
     if (line == 0)
-        (void)fputs("    # default\n", out);
+        (void)fputs("    # default", out);
     else
-        (void)fprintf(out, "    # %s:%u\n", values->name, line);
+        (void)fprintf(out, "    # %s:%u", values->name, line);
+    if (note) {
+        char shown[4096];
+
+        value_show(note, strlen(note), shown, sizeof shown);
+        (void)fprintf(out, ": %s", shown);
+    }
+    (void)fputc('\n', out);
 }
 
-void config_values_dump(const struct config_values *values, FILE *out)
+static const char *find_note(const struct config_note *notes, size_t count, const struct config_instance *instance,
+                             const char *option)
+{
+    for (size_t i = 0; !instance->section->name && i < count; i++) {
+        if (strcmp(notes[i].option, option) == 0)
+            return notes[i].text;
+    }
+    return NULL;
+}
+
+void config_values_dump(const struct config_values *values, const struct config_note *notes, size_t count, FILE *out)
 {
     for (size_t i = 0; i < values->instance_count; i++) {
         const struct config_instance *instance = &values->instances[i];
@@ -65,14 +83,14 @@ void config_values_dump(const struct config_values *values, FILE *out)
                 dump_text(instance->title, out);
             }
             (void)fputs(" {", out);
-            dump_origin(values, instance->line, out);
+            dump_origin(values, instance->line, NULL, out);
         }
         for (size_t o = 0; o < instance->section->option_count; o++) {
             const struct config_option *option = &instance->section->options[o];
 
             (void)fprintf(out, "%s%s = ", indent, option->name);
             dump_value(option, &instance->values[o], out);
-            dump_origin(values, instance->values[o].line, out);
+            dump_origin(values, instance->values[o].line, find_note(notes, count, instance, option->name), out);
         }
         if (instance->section->name)
             (void)fputs("}\n", out);

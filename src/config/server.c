@@ -292,9 +292,9 @@ int config_server_parse(const char *text, size_t len, const char *name, struct c
     return r < 0 ? r : make(values, ret_config, ret_error);
 }
 
-void config_server_dump(const struct config_server *config, FILE *out)
+void config_server_dump(const struct config_server *config, const struct config_note *notes, size_t count, FILE *out)
 {
-    config_values_dump(config->values, out);
+    config_values_dump(config->values, notes, count, out);
 }
 
 void config_server_free(struct config_server *config)

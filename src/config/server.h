@@ -84,8 +84,8 @@ int config_server_load(const char *path, struct config_server **ret_config, stru
 int config_server_parse(const char *text, size_t len, const char *name, struct config_server **ret_config,
                         struct error_text *ret_error);
 
-/* Writes every setting with its value and where it came from, as text that config_server_parse() takes. */
-void config_server_dump(const struct config_server *config, FILE *out);
+/* Writes every setting with its value and where it came from, as text that config_server_parse() takes; with notes. */
+void config_server_dump(const struct config_server *config, const struct config_note *notes, size_t count, FILE *out);
 
 /* NULL is fine. */
 void config_server_free(struct config_server *config);

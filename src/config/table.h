@@ -119,6 +119,6 @@ int config_values_fail(const struct config_values *values, unsigned line, struct
                        const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Writes every setting with its value and where it came from. */
-void config_values_dump(const struct config_values *values, FILE *out);
+void config_values_dump(const struct config_values *values, const struct config_note *notes, size_t count, FILE *out);
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/name.h"
+#include "keys/keyfile.h"
 #include "keys/line.h"
 
 struct entry {
@@ -126,11 +127,11 @@ int authorized_parse(const char *text, size_t len, const char *name, struct auth
     return 0;
 }
 
-int authorized_load(const char *path, struct authorized **ret_list, struct error_text *ret_error)
+static int load(const char *path, uid_t reader, struct authorized **ret_list, struct error_text *ret_error)
 {
     char *text = NULL;
     size_t len;
-    int r = line_file_read(path, AUTHORIZED_FILE_MAX, &text, &len, ret_error);
+    int r = line_file_read(path, AUTHORIZED_FILE_MAX, reader, &text, &len, ret_error);
 
     if (r == -ENOENT) {
         r = authorized_parse("", 0, path, ret_list, ret_error);
@@ -143,6 +144,16 @@ int authorized_load(const char *path, struct authorized **ret_list, struct error
     r = authorized_parse(text, len, path, ret_list, ret_error);
     free(text);
     return r;
+}
+
+int authorized_load(const char *path, struct authorized **ret_list, struct error_text *ret_error)
+{
+    return load(path, LINE_NOBODY, ret_list, ret_error);
+}
+
+int authorized_check(const char *path, struct authorized **ret_list, struct error_text *ret_error)
+{
+    return load(path, keyfile_daemon_user(), ret_list, ret_error);
 }
 
 void authorized_free(struct authorized *list)

@@ -24,6 +24,10 @@ struct authorized;
  * neither the user's nor root's, or everybody may write it), or what reading said. */
 int authorized_load(const char *path, struct authorized **ret_list, struct error_text *ret_error);
 
+/* The same for a look before the daemon reads it: root looks on behalf of the daemon's user (keyfile_daemon_user()), who may own the
+ * file and must be able to read it; else -EACCES. */
+int authorized_check(const char *path, struct authorized **ret_list, struct error_text *ret_error);
+
 /* The same from text, which need not be terminated; `name` stands for the file in messages. */
 int authorized_parse(const char *text, size_t len, const char *name, struct authorized **ret_list,
                      struct error_text *ret_error);

@@ -13,8 +13,6 @@
 
 enum { KEYFILE_MAX = 4096 }; /* bytes: one key, and room for comments */
 
-static const uid_t NOBODY_ELSE = (uid_t)-1;
-
 /* ---- Loading ----------------------------------------------------------------------------------------------------------- */
 
 static int open_failed(const char *path, enum etcp_key_kind kind, int error, struct error_text *ret_error)
@@ -32,12 +30,12 @@ static int open_failed(const char *path, enum etcp_key_kind kind, int error, str
     }
 }
 
-/* `daemon`: whose key it may be as well, or NOBODY_ELSE. */
+/* `daemon`: whose key it may be as well, or LINE_NOBODY. */
 static int check_privacy(const char *path, int fd, const struct stat *st, uid_t daemon, struct error_text *ret_error)
 {
     struct stat judged = *st;
 
-    if (daemon != NOBODY_ELSE && st->st_uid == daemon)
+    if (daemon != LINE_NOBODY && st->st_uid == daemon)
         judged.st_uid = geteuid();
     switch (file_privacy(fd, &judged)) {
     case FILE_FOREIGN_OWNER:
@@ -148,7 +146,7 @@ static int load(const char *path, enum etcp_key_kind kind, uid_t daemon, uint8_t
 
 int keyfile_load(const char *path, enum etcp_key_kind kind, uint8_t **ret_key, struct error_text *ret_error)
 {
-    return load(path, kind, NOBODY_ELSE, ret_key, ret_error);
+    return load(path, kind, LINE_NOBODY, ret_key, ret_error);
 }
 
 void keyfile_key_free(uint8_t *key)
@@ -215,7 +213,7 @@ int keyfile_state_directory(char **ret_path)
 struct search {
     const struct keyfile_request *request;
     bool only_look; /* make and write nothing */
-    uid_t daemon;   /* whose keys they may be as well, or NOBODY_ELSE */
+    uid_t daemon;   /* whose keys they may be as well, or LINE_NOBODY */
 };
 
 /* Makes a key where there is none. Of two processes that try, one writes the file, and the other one loads it. */
@@ -366,7 +364,7 @@ static int load_keys(const struct search *search, char **ret_path, uint8_t **ret
 int keyfile_identity_load(const struct keyfile_request *request, struct keyfile_identity *ret_identity,
                           struct error_text *ret_error)
 {
-    const struct search search = {.request = request, .daemon = NOBODY_ELSE};
+    const struct search search = {.request = request, .daemon = LINE_NOBODY};
     struct keyfile_identity loaded = {0};
     uint8_t *secret = NULL;
     uint8_t *network_key = NULL;
@@ -385,9 +383,9 @@ int keyfile_identity_load(const struct keyfile_request *request, struct keyfile_
 }
 
 /* Whom root looks for: the daemon has its keys where its state directory is its own. */
-static uid_t daemon_user(void)
+uid_t keyfile_daemon_user(void)
 {
-    uid_t user = NOBODY_ELSE;
+    uid_t user = LINE_NOBODY;
     char *directory = NULL;
     struct stat st;
 
@@ -397,9 +395,45 @@ static uid_t daemon_user(void)
     return user;
 }
 
+static int join_key(const char *directory, const char *role, char **ret_path)
+{
+    char *path = NULL;
+
+    if (asprintf(&path, "%s/%s.key", directory, role) < 0)
+        return -ENOMEM;
+    *ret_path = path;
+    return 0;
+}
+
+int keyfile_identity_path(const struct keyfile_request *request, char **ret_path)
+{
+    const char *credentials = environment_path("CREDENTIALS_DIRECTORY");
+    char *path = NULL, *directory = NULL;
+    int r = 0;
+
+    if (request->identity[0] != '\0') {
+        *ret_path = strdup(request->identity);
+        return *ret_path ? 0 : -ENOMEM;
+    }
+    if (credentials) {
+        r = join_key(credentials, request->role, &path);
+        if (r == 0 && access(path, F_OK) == 0) {
+            *ret_path = path;
+            return 0;
+        }
+        free(path);
+    }
+    if (r == 0)
+        r = keyfile_state_directory(&directory);
+    if (r == 0)
+        r = join_key(directory, request->role, ret_path);
+    free(directory);
+    return r;
+}
+
 int keyfile_identity_check(const struct keyfile_request *request, struct error_text *ret_error)
 {
-    const struct search search = {.request = request, .only_look = true, .daemon = daemon_user()};
+    const struct search search = {.request = request, .only_look = true, .daemon = keyfile_daemon_user()};
     char *path = NULL;
     uint8_t *secret = NULL;
     uint8_t *network_key = NULL;

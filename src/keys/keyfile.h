@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <etcp/key.h>
 
@@ -48,6 +49,13 @@ struct keyfile_identity {
  * Fills *ret_identity. Returns 0, or an error text and as keyfile_load() and keyfile_create(). */
 int keyfile_identity_load(const struct keyfile_request *request, struct keyfile_identity *ret_identity,
                           struct error_text *ret_error);
+
+/* Which file keyfile_identity_load() would take or make; it need not be there. Stores an owned path (free()). Returns 0, or as
+ * keyfile_state_directory(). */
+int keyfile_identity_path(const struct keyfile_request *request, char **ret_path);
+
+/* The user whom the state directory belongs to, for root, who looks on that user's behalf; (uid_t)-1 for others. */
+uid_t keyfile_daemon_user(void);
 
 /* Reads what keyfile_identity_load() would, and makes and writes nothing: that a key would have to be made is fine. Root looks on
  * behalf of the user whom the state directory belongs to: that user's keys are as good as root's. A directory of credentials that may not be looked into is passed over.

@@ -72,7 +72,7 @@ static int read_all(const char *path, char **ret_text, size_t *ret_len, struct e
     /* Who can take the file away makes every server one that is met for the first time. */
     r = line_check_directory(directory, (uid_t)-1, ret_error);
     free(directory);
-    return r < 0 ? r : line_file_read(path, KNOWN_SERVERS_FILE_MAX, ret_text, ret_len, ret_error);
+    return r < 0 ? r : line_file_read(path, KNOWN_SERVERS_FILE_MAX, LINE_NOBODY, ret_text, ret_len, ret_error);
 }
 
 int known_servers_find(const char *path, const char *address, uint8_t ret_key[static ETCP_KEY_BYTES],

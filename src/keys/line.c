@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -91,21 +92,43 @@ int line_bad_key(const char *name, unsigned number, const char *key, size_t len,
     }
 }
 
-static int fault_found(const char *path, const struct stat *st, struct error_text *ret_error)
+static void take_friend(struct stat *st, uid_t friend)
 {
+    if (friend != LINE_NOBODY && st->st_uid == friend)
+        st->st_uid = geteuid();
+}
+
+/* `st` as judged: a friend's is ours. `reader`: who is to own it. */
+static int fault_found(const char *path, const struct stat *st, uid_t reader, struct error_text *ret_error)
+{
+    const unsigned owner = (unsigned)(reader != LINE_NOBODY ? reader : geteuid());
     const char *what = S_ISDIR(st->st_mode) ? "directory" : "file";
 
     if (file_fault(st) == FILE_FAULT_OWNER)
         return error_set(ret_error, -EPERM, "%s: belongs to user %u: expected a %s of user %u or root: chown %u %s",
-                         path, (unsigned)st->st_uid, what, (unsigned)geteuid(), (unsigned)geteuid(), path);
+                         path, (unsigned)st->st_uid, what, owner, owner, path);
     return error_set(ret_error, -EPERM, "%s: everybody may write it: expected its owner alone: chmod o-w %s", path,
                      path);
 }
 
-int line_file_read(const char *path, int max, char **ret_text, size_t *ret_len, struct error_text *ret_error)
+/* Whether permissions keep a user from reading a file of another's; that the file's group may read is good enough. */
+static bool is_out_of_reach(const struct stat *st, uid_t reader)
+{
+    return reader != LINE_NOBODY && reader != 0 && st->st_uid != reader && (st->st_mode & (S_IRGRP | S_IROTH)) == 0;
+}
+
+int line_file_read(const char *path, int max, uid_t reader, char **ret_text, size_t *ret_len,
+                   struct error_text *ret_error)
 {
     struct stat st = {0};
-    int r = file_read_guarded(path, (size_t)max, ret_text, ret_len, &st);
+    int r = file_read_guarded(path, (size_t)max, reader, ret_text, ret_len, &st);
+
+    if (r == 0 && is_out_of_reach(&st, reader)) {
+        free(*ret_text);
+        *ret_text = NULL;
+        return error_set(ret_error, -EACCES, "%s: user %u can't read it: expected chmod a+r, or chown %u %s", path,
+                         (unsigned)reader, (unsigned)reader, path);
+    }
 
     switch (r) {
     case 0:
@@ -117,8 +140,9 @@ int line_file_read(const char *path, int max, char **ret_text, size_t *ret_len, 
     case -EINVAL:
         return error_set(ret_error, r, "%s: not a regular file: expected a file with keys", path);
     default:
+        take_friend(&st, reader);
         if (r == -EPERM && file_fault(&st) != FILE_SOUND)
-            return fault_found(path, &st, ret_error);
+            return fault_found(path, &st, reader, ret_error);
         return error_set(ret_error, r, "%s: can't be read: %s", path, strerror(-r));
     }
 }
@@ -129,7 +153,6 @@ int line_check_directory(const char *directory, uid_t friend, struct error_text 
 
     if (stat(directory, &st) < 0 || !S_ISDIR(st.st_mode))
         return 0; /* whoever uses it finds out */
-    if (friend != (uid_t)-1 && st.st_uid == friend)
-        st.st_uid = geteuid();
-    return file_fault(&st) == FILE_SOUND ? 0 : fault_found(directory, &st, ret_error);
+    take_friend(&st, friend);
+    return file_fault(&st) == FILE_SOUND ? 0 : fault_found(directory, &st, friend, ret_error);
 }

@@ -31,11 +31,16 @@ size_t line_split(const char *line, size_t len, const char **ret_rest, size_t *r
 int line_bad_key(const char *name, unsigned number, const char *key, size_t len, int error, enum etcp_key_kind expected,
                  struct error_text *ret_error);
 
-/* file_read_guarded(), with an error text in case of failure. -ENOENT is left without one. */
-int line_file_read(const char *path, int max, char **ret_text, size_t *ret_len, struct error_text *ret_error);
+/* Nobody: as no user is called. */
+#define LINE_NOBODY ((uid_t)-1)
+
+/* file_read_guarded(), with an error text in case of failure. -ENOENT is left without one. `reader` is the user on whose behalf root
+ * looks, who may own the file and must be able to read it; LINE_NOBODY: it is for ourselves. */
+int line_file_read(const char *path, int max, uid_t reader, char **ret_text, size_t *ret_len,
+                   struct error_text *ret_error);
 
 /* Whether the files in a directory can be believed. Returns 0, also if there is none, or an error text and -EPERM: others may
- * exchange them. `friend` may own it, too; (uid_t)-1: nobody else. */
+ * exchange them. `friend` may own it, too; LINE_NOBODY: nobody else. */
 int line_check_directory(const char *directory, uid_t friend, struct error_text *ret_error);
 
 /* "public key (etcp-pub-)" */

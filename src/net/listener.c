@@ -137,7 +137,7 @@ static int fail(struct error_text *ret_error, const struct address *address, int
 
     address_format(address, text);
     if (r == -EADDRINUSE) {
-        return error_set(ret_error, r, "can't listen on %s: the address is in use by another program", text);
+        return error_set(ret_error, r, "can't listen on %s: the address is in use", text);
     }
     return error_set(ret_error, r, "can't listen on %s: %s", text, strerror(-r));
 }
@@ -295,6 +295,11 @@ void listener_format(const struct listener *listener, char ret_text[static LISTE
     }
     (void)snprintf(ret_text, LISTENER_TEXT_BYTES, "%s%s%s%s", address, name[0] != '\0' ? " (named \"" : "", name,
                    name[0] != '\0' ? "\")" : "");
+}
+
+bool listener_is_for(const struct listener *listener, const struct address *address)
+{
+    return address_equal(&listener->wanted, address) || address_equal(&listener->actual, address);
 }
 
 int listener_watch(struct listener *listener, struct event_base *base, void (*readable)(int fd, short what, void *arg),

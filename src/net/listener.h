@@ -42,6 +42,10 @@ int listener_adopt_all(struct listener **ret_list, struct error_text *ret_error)
 enum { LISTENER_TEXT_BYTES = ADDRESS_TEXT_BYTES + 160 };
 void listener_format(const struct listener *listener, char ret_text[static LISTENER_TEXT_BYTES]);
 
+/* Whether it is the one for an address that is asked for: it was opened for that, or listens there since it was opened for any
+ * port. */
+bool listener_is_for(const struct listener *listener, const struct address *address);
+
 /* Has `readable` called with `arg` while connections wait. Returns 0 or -ENOMEM. */
 int listener_watch(struct listener *listener, struct event_base *base, void (*readable)(int fd, short what, void *arg),
                    void *arg);

@@ -307,10 +307,10 @@ int gate_adopt(struct gate *gate, size_t *ret_count, struct error_text *ret_erro
 
 /* ---- Another set of addresses ------------------------------------------------------------------------------------------ */
 
-static bool is_among(const struct address *address, const struct address *addresses, size_t count)
+static bool is_among(const struct listener *listener, const struct address *addresses, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (address_equal(address, &addresses[i])) {
+        if (listener_is_for(listener, &addresses[i])) {
             return true;
         }
     }
@@ -320,7 +320,7 @@ static bool is_among(const struct address *address, const struct address *addres
 static bool is_open(const struct gate *gate, const struct address *address)
 {
     for (const struct listener *listener = gate->listeners; listener != NULL; listener = listener->next) {
-        if (address_equal(&listener->wanted, address)) {
+        if (listener_is_for(listener, address)) {
             return true;
         }
     }
@@ -349,7 +349,7 @@ static bool remove_unwanted(struct gate *gate, const struct address *addresses, 
     while (*link != NULL) {
         struct listener *listener = *link;
 
-        if (is_among(&listener->wanted, addresses, count) || (port != NULL && port_of(&listener->wanted) != *port)) {
+        if (is_among(listener, addresses, count) || (port != NULL && port_of(&listener->wanted) != *port)) {
             link = &listener->next;
             continue;
         }

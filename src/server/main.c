@@ -34,7 +34,7 @@ static int check_config(const struct cli *cli)
         goto out;
     }
     if (cli->dump) {
-        config_server_dump(config, stdout);
+        snapshot_dump(config, stdout);
     } else {
         (void)printf("%s: good\n", cli->config != NULL ? cli->config : CONFIG_SERVER_PATH);
     }

@@ -55,18 +55,36 @@ static int check_kernel(const struct config_server *config, struct error_text *r
                : config_option_fail(config->values, "congestion_control", why.text, ret_error);
 }
 
-int snapshot_check_files(const struct config_server *config, int *ret_exit_code, struct error_text *ret_error)
+static struct keyfile_request keys_of(const struct config_server *config)
 {
-    const struct keyfile_request request = {
+    return (struct keyfile_request){
         .role = "server",
         .identity = config->identity,
         .network_key_file = config->network_key_file,
     };
+}
+
+void snapshot_dump(const struct config_server *config, FILE *out)
+{
+    const struct keyfile_request request = keys_of(config);
+    char *identity = NULL;
+    struct config_note note = {"identity", NULL};
+
+    if (config->identity[0] == '\0' && keyfile_identity_path(&request, &identity) == 0) {
+        note.text = identity;
+    }
+    config_server_dump(config, &note, 1, out);
+    free(identity);
+}
+
+int snapshot_check_files(const struct config_server *config, int *ret_exit_code, struct error_text *ret_error)
+{
+    const struct keyfile_request request = keys_of(config);
     struct authorized *authorized = NULL;
     int r = check_kernel(config, ret_error);
 
     if (r == 0) {
-        r = authorized_load(config->authorized_agents, &authorized, ret_error);
+        r = authorized_check(config->authorized_agents, &authorized, ret_error);
     }
     if (r == 0) {
         r = keyfile_identity_check(&request, ret_error);
@@ -129,7 +147,7 @@ int snapshot_load(const char *path, bool bind, struct snapshot **ret_snapshot, i
                   struct error_text *ret_error)
 {
     struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
-    struct keyfile_request request = {.role = "server"};
+    struct keyfile_request request;
     int exit_code = EX_CONFIG;
     int r = 0;
 
@@ -151,8 +169,7 @@ int snapshot_load(const char *path, bool bind, struct snapshot **ret_snapshot, i
         exit_code = snapshot_exit_code(r, EX_CONFIG);
         goto out;
     }
-    request.identity = snapshot->config->identity;
-    request.network_key_file = snapshot->config->network_key_file;
+    request = keys_of(snapshot->config);
     r = keyfile_identity_load(&request, &snapshot->identity, ret_error);
     if (r != 0) {
         exit_code = snapshot_exit_code(r, EX_CONFIG);

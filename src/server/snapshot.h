@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "config/server.h"
@@ -33,6 +34,9 @@ int snapshot_load(const char *path, bool bind, struct snapshot **ret_snapshot, i
 /* Only the configuration, as snapshot_load() reads it. */
 int snapshot_load_config(const char *path, struct config_server **ret_config, int *ret_exit_code,
                          struct error_text *ret_error);
+
+/* Writes every setting with its value and where it came from, and which key is used where none is named. */
+void snapshot_dump(const struct config_server *config, FILE *out);
 
 /* Reads the files that the configuration names, as snapshot_load() does, but makes no key and keeps nothing. Returns 0, or -errno
  * with an error text and the code to exit with. */

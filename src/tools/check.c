@@ -83,7 +83,7 @@ static bool check_server(const struct tool_command *command, const struct config
     struct error_text error;
     bool good = check_keys(command, "server", config->identity, config->network_key_file);
 
-    if (authorized_load(config->authorized_agents, &authorized, &error) < 0) {
+    if (authorized_check(config->authorized_agents, &authorized, &error) < 0) {
         tool_complain(command, "authorized_agents: %s", error.text);
         return false;
     }

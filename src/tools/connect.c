@@ -316,11 +316,10 @@ static void hear_data(struct connect *connect, const uint8_t *data, size_t len)
 
 static void hear_error(struct connect *connect, const struct etcp_event *event)
 {
-    char reason[ETCP_REASON_MAX + 1];
+    struct client_refusal refusal;
 
-    (void)log_escape(event->reason, event->reason_len, reason, sizeof(reason));
-    tool_complain(connect->remote.command, "service \"%s\": %s%s%s%s", connect->service, etcp_code_name(event->code),
-                  reason[0] != '\0' ? " (" : "", reason, reason[0] != '\0' ? ")" : "");
+    client_explain_refusal(connect->service, event, &refusal);
+    tool_complain(connect->remote.command, "%s%s", refusal.cause, refusal.advice);
     connect->remote.exit_code = event->code == ETCP_CODE_UNAUTHORIZED ? EX_NOPERM : EX_UNAVAILABLE;
     etcp_stream_free(connect->stream);
     connect->stream = NULL;

@@ -20,7 +20,7 @@ static struct text dump_server(const struct config_server *config)
     FILE *out = open_memstream(&text.data, &text.len);
 
     CHECK(out != NULL);
-    config_server_dump(config, out);
+    config_server_dump(config, NULL, 0, out);
     CHECK_INT(fclose(out), 0);
     return text;
 }
@@ -31,7 +31,7 @@ static struct text dump_agent(const struct config_agent *config)
     FILE *out = open_memstream(&text.data, &text.len);
 
     CHECK(out != NULL);
-    config_agent_dump(config, out);
+    config_agent_dump(config, NULL, 0, out);
     CHECK_INT(fclose(out), 0);
     return text;
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Sockets that systemd passes, known by their names. (tests/packages has them in a real systemd.)"""
 
+import re
 import signal
 import socket
 import subprocess
@@ -218,3 +219,29 @@ def test_a_reload_keeps_the_sockets(etcp):
         for address in tunnel.addresses:
             tunnel.serves(address)
         exchange(*ends)
+
+
+def test_systemd_is_told_how_much_is_forwarded(etcp):
+    tunnel = Tunnel(etcp, start=False)
+    tunnel.start_server()
+    path = etcp.path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(path))
+        told.settimeout(TIMEOUT)
+        rest = tunnel.forward
+        tunnel.agent = etcp.agent(text=etcp.agent_text(tunnel.server.port, rest=rest, message=None),
+                                  options={"env": {"NOTIFY_SOCKET": str(path)}})
+
+        def hear(pattern):
+            while not re.search(pattern, told.recv(4096).decode()):
+                pass
+
+        hear(r"STATUS=Connected to 127\.0\.0\.1:\d+ \(127\.0\.0\.1:\d+\)$")
+        port = int(tunnel.agent.log.wait(r"listening on 127\.0\.0\.1:(\d+)").group(1))
+        client = tunnel.connect(("127.0.0.1", port))
+        backend = tunnel.accept()
+        exchange(client, backend)
+        hear(r"STATUS=Connected to .*; 1 connections forwarded, 0 waiting$")
+        client.close()
+        backend.close()
+        hear(r"STATUS=Connected to [^;]*$")

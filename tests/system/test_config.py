@@ -255,6 +255,52 @@ def test_dump_says_where_values_come_from_and_is_a_configuration(etcp, daemon):
     assert values(first.out.text) == values(second.out.text)
 
 
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_dump_says_which_files_are_used_where_none_is_named(etcp, daemon):
+    role = daemon.split("-")[1]
+    path = etcp.write("x.conf", "")
+    told = 'identity = ""    # default: %s\n'
+    remembered = "server_key = {}    # default: those that %s/known_servers remembers\n" % etcp.state
+    run = etcp.finished(daemon, "-T", "-c", path, env={"STATE_DIRECTORY": str(etcp.state)})
+    assert told % (etcp.state / (role + ".key")) in run.out.text
+    assert (remembered in run.out.text) == (role == "agent")
+    assert not list(etcp.state.iterdir())
+
+    credentials = {"STATE_DIRECTORY": str(etcp.state), "CREDENTIALS_DIRECTORY": str(etcp.path)}
+    run = etcp.finished(daemon, "-T", "-c", path, env=credentials)  # where a key of each role lies
+    assert told % (etcp.path / (role + ".key")) in run.out.text
+
+    run = etcp.finished(daemon, "-T", "-c", etcp.write("x.conf", 'identity = "/a/key"\n'))
+    assert 'identity = "/a/key"    # %s:1\n' % path in run.out.text
+
+    run = etcp.finished(daemon, "-T", "-c", etcp.write("x.conf", ""), env={"STATE_DIRECTORY": "/a\n\x1b[2J"})
+    assert "\x1b" not in run.out.text and etcp.finished(daemon, "-T", "-c", etcp.write("y.conf", run.out.text)).status == 0
+
+
+def test_root_looks_at_the_list_of_agents_as_the_daemon_would(etcp, ordinary):
+    user, folder = ordinary
+    if user is None:
+        pytest.skip("root looks on behalf of another user")
+    state = folder / "state"
+    state.mkdir(mode=0o750)
+    os.chown(state, user, user)
+    path = etcp.write("server.conf", etcp.server_text(identity=None))
+    environment = {"STATE_DIRECTORY": str(state)}
+    for owner, mode, good, says in (
+        (user, 0o600, True, ""),
+        (0, 0o644, True, ""),
+        (0, 0o640, True, ""),
+        (0, 0o600, False, "user %d can't read it" % user),
+        (12345, 0o644, False, "belongs to user 12345"),
+        (user, 0o606, False, "everybody may write it"),
+    ):
+        os.chown(etcp.authorized, owner, 0)
+        etcp.authorized.chmod(mode)
+        for name, arguments in (("etcp", ("check", "--server", path)), ("etcp-server", ("-t", "-c", path))):
+            run = etcp.finished(name, *arguments, env=environment)
+            assert (run.status == 0) == good and says in run.log.text, "%d %o: %s" % (owner, mode, run.log.text)
+
+
 @pytest.mark.parametrize("program", ["etcp-server", "etcp-agent", "etcp"])
 def test_usage(etcp, program):
     run = etcp.finished(program, "--version")

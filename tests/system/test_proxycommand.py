@@ -128,10 +128,11 @@ def test_rsync(way):
 
 def test_a_service_that_is_refused_is_named(etcp, ssh):
     way = Way(etcp, ssh, allow='{"somebody-else"}')
-    for service in "ssh", "no-such-service":
+    advice = {"ssh": "into the service's allow list", "no-such-service": "name a service that the server's configuration has"}
+    for service in advice:
         done = programs.run(*way.command("true", service=service), check=False)
         assert done.returncode == SSH_FAILED
-        assert 'etcp connect: service "%s": ' % service in done.stderr, done.stderr
+        assert 'etcp connect: service "%s": ' % service in done.stderr and advice[service] in done.stderr, done.stderr
 
 
 def test_a_server_with_another_key_is_refused(way):

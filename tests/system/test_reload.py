@@ -9,6 +9,7 @@ import pytest
 
 import etcp_peer as peer
 from harness import eventually, free_port, sanitized
+from tunnel import Tunnel, exchange
 
 NAMED = 'service "echo" { type = "echo" allow = {"agent", "second"} }'
 
@@ -337,3 +338,37 @@ def test_withdrawal_is_logged_once_and_by_name(etcp):
     server.log.wait("disconnected: .* agent=agent ")
     assert len(server.log.lines("authorization withdrawn: .* agent=agent$")) == 1
     assert len(server.log.lines("authorization withdrawn")) == 1
+
+
+# ---- A port that the system chose, by its number from now on
+
+
+def test_the_port_that_was_chosen_can_be_written_down(world):
+    server = world.server()
+    bind = 'bind = {"127.0.0.1:0"}'
+    assert bind in server.config.read_text()
+    change(server, server.config.read_text().replace(bind, 'bind = {"127.0.0.1:%d"}' % server.port))
+    assert reload(server)
+    connection = world.connect(server)
+    connection.echo(connection.open(), b"the same place")
+    assert len(server.log.lines("listening on")) == 1
+
+
+def test_the_port_of_a_forward_that_was_chosen_can_be_written_down(etcp):
+    tunnel = Tunnel(etcp)
+    ends = tunnel.pair()
+    file = etcp.path / "agent.conf"
+    listen = 'listen = "127.0.0.1:0"'
+    assert listen in file.read_text()
+    file.write_text(file.read_text().replace(listen, 'listen = "127.0.0.1:%d"' % tunnel.address[1]))
+    assert reload(tunnel.agent)
+    exchange(*ends)
+    exchange(*tunnel.pair())
+
+
+def test_an_agent_that_loses_its_last_forward_says_what_to_do(etcp):
+    tunnel = Tunnel(etcp)
+    (etcp.path / "agent.conf").write_text(etcp.agent_text(tunnel.server.port))
+    assert not reload(tunnel.agent)
+    assert "the last forward is gone" in tunnel.agent.log.text and "restart it" in tunnel.agent.log.text
+    exchange(*tunnel.pair())

@@ -311,7 +311,7 @@ static void dump_tells_value_and_origin(void)
     FILE *out = open_memstream(&text, &size);
 
     CHECK(out != NULL);
-    config_agent_dump(c, out);
+    config_agent_dump(c, NULL, 0, out);
     CHECK_INT(fclose(out), 0);
     CHECK(strstr(text, "server_key = {\"" KEY_1 "\"}    # agent.conf:4\n") != NULL);
     CHECK(strstr(text, "    jitter = 0.25    # agent.conf:2\n") != NULL);

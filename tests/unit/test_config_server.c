@@ -55,7 +55,7 @@ static char *dump(const struct config_server *config)
     FILE *out = open_memstream(&text, &size);
 
     CHECK(out != NULL);
-    config_server_dump(config, out);
+    config_server_dump(config, NULL, 0, out);
     CHECK_INT(fclose(out), 0);
     return text;
 }

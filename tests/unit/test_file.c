@@ -95,10 +95,10 @@ static void guarded_read_refuses_what_everybody_may_write(void)
     struct stat st;
 
     make(path, "x", 0646);
-    CHECK_INT(file_read_guarded(path, 100, &text, &len, &st), -EPERM);
+    CHECK_INT(file_read_guarded(path, 100, (uid_t)-1, &text, &len, &st), -EPERM);
     CHECK_INT(file_fault(&st), FILE_FAULT_WRITABLE);
     CHECK_INT(chmod(path, 0644), 0);
-    CHECK_INT(file_read_guarded(path, 100, &text, &len, &st), 0);
+    CHECK_INT(file_read_guarded(path, 100, (uid_t)-1, &text, &len, &st), 0);
     free(text);
 }
 
