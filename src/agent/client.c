@@ -51,7 +51,8 @@ struct client {
     struct event *connecting;
     int fd;
     struct link *link;
-    bool up_due; /* ETCP_EVENT_UP was there, but its record may turn out to be a Goodbye */
+    bool announced; /* the server has said that it shuts down */
+    bool up_due;    /* ETCP_EVENT_UP was there, but its record may turn out to be a Goodbye */
     uint64_t started_us, connected_us, up_us;
     uint64_t round_trip_us; /* of the last heartbeat; NO_ROUND_TRIP: none was answered */
 
@@ -287,6 +288,7 @@ static void hear_goodbye(struct client *client, const struct etcp_event *event)
     set_cause(client, "the server said goodbye: %s%s%s%s", etcp_code_name(event->code), reason[0] != '\0' ? " (" : "",
               reason, reason[0] != '\0' ? ")" : "");
     client->end.well = event->code == ETCP_CODE_OK || event->code == ETCP_CODE_SHUTTING_DOWN;
+    client->end.settled = client->announced && event->code == ETCP_CODE_OK; /* `shutting-down`: its patience was over */
     if (event->code == ETCP_CODE_UNAUTHORIZED) {
         client->end.unauthorized = true;
         log_unauthorized(client);
@@ -360,6 +362,9 @@ static void on_event(struct link *link, const struct etcp_event *event, void *us
         return;
     case ETCP_EVENT_PONG:
         client->round_trip_us = event->round_trip_us;
+        break;
+    case ETCP_EVENT_DRAIN:
+        client->announced = true;
         break;
     default:
         break;

@@ -45,6 +45,8 @@ struct client_options {
 struct client_end {
     bool was_up;       /* `up` had been called */
     bool well;         /* ended by a Goodbye `ok` or `shutting-down`, ours or the peer's */
+    bool settled;      /* the server had announced its end, and ended well when it had no stream any more: what it has
+                          said nothing about, it has not taken */
     bool refused;      /* never up, and nothing but Refusals were met */
     bool unauthorized; /* the (last) server does not know our key */
     bool untrusted;    /* its key was refused */

@@ -223,7 +223,7 @@ static void on_closed(struct client *client, const struct client_end *end, void 
     const char *cause = connector->cause[0] != '\0' ? connector->cause : end->cause;
 
     if (end->was_up) {
-        connector->mode->type->down(connector->mode);
+        connector->mode->type->down(connector->mode, end->settled);
         log_disconnected(client, end, cause);
         if (!connector->finishing && !connector->reconnect) {
             history_failed(&connector->history, client_server_text(client), cause, loop_now_us());
@@ -441,7 +441,7 @@ static int reload_mode(struct connector *connector, struct setup *setup, bool *r
         return result;
     }
     if (connector->state == STATE_UP) {
-        connector->mode->type->down(connector->mode);
+        connector->mode->type->down(connector->mode, false);
     }
     connector->mode->type->free(connector->mode);
     connector->mode = mode;

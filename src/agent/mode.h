@@ -47,8 +47,8 @@ struct mode_type {
     /* Of the connection, as in struct link_handler. ETCP_EVENT_END does not come. */
     void (*event)(struct mode *mode, const struct etcp_event *event);
     void (*writable)(struct mode *mode);
-    /* The connection is gone, and its streams with it. */
-    void (*down)(struct mode *mode);
+    /* The connection is gone, and its streams with it; `settled` as in struct client_end. */
+    void (*down)(struct mode *mode, bool settled);
     /* Takes new values; may hold `setup`. Returns 0, storing whether they need a new connection, or -errno with an error text,
      * and nothing has changed. */
     int (*reload)(struct mode *mode, struct setup *setup, bool *ret_reconnect, struct error_text *ret_error);

@@ -333,10 +333,11 @@ static void writable(struct mode *mode)
     }
 }
 
-static void down(struct mode *mode)
+static void down(struct mode *mode, bool settled)
 {
     struct message *message = message_of(mode);
 
+    (void)settled; /* an echo that was not confirmed is sent again in any case */
     (void)event_del(message->deadline);
     message->link = NULL;
     message->stream = NULL;

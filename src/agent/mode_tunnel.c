@@ -18,35 +18,22 @@
 
 #include <event2/event.h>
 
+#include "agent/local.h"
 #include "agent/pool.h"
 #include "agent/port.h"
+#include "agent/retry.h"
 #include "agent/setup.h"
 #include "base/log.h"
 #include "net/address.h"
+#include "net/kept.h"
 #include "net/link.h"
 #include "net/loop.h"
 #include "net/splice.h"
 
 enum { DESCRIPTORS_BESIDE = 64, REASON_TEXT_BYTES = 4 * ETCP_REASON_MAX + 1 };
 
-/* A local connection. */
-struct local {
-    struct port *port;
-    struct local *next, *previous; /* of those that wait, or of those that are carried */
-    int fd;                        /* -1: the splice's */
-    struct event *wait;            /* runs while it waits; NULL: it has just come */
-    struct carrier *carrier;       /* NULL: it waits */
-    struct local *beside, *before; /* those of the same carrier */
-    struct etcp_stream *stream;
-    struct splice *splice;
-    struct etcp_origin origin; /* none: a Unix socket */
-    char *peer;                /* who that is, as text; NULL: not known */
-};
-
-struct list {
-    struct local *first, *last;
-    size_t count;
-};
+/* A server that has not taken a stream says so within a round trip. After so long nothing is kept for another one. */
+#define FORGET_US 5000000u
 
 struct tunnel {
     struct mode mode;
@@ -57,7 +44,11 @@ struct tunnel {
     struct ports ports;
     struct mode *message; /* NULL: none */
     bool message_over;
-    struct list waiting, carried;
+    char message_cause[128]; /* why they want another connection, once this one carries nothing; "": they don't */
+    struct local_list waiting, carried; /* the latter by carried_us */
+    size_t kept;                        /* bytes, of all */
+    struct event *forget;               /* runs while something may be kept */
+    uint64_t forgotten_us;              /* nothing is kept of those that are carried since then or longer */
     bool dispatching;
     bool stopping, emptied;
     struct event *drain; /* ends what is left */
@@ -76,94 +67,7 @@ static struct tunnel *tunnel_at(const struct port *port)
     return port->ports->user;
 }
 
-/* ---- Lists ----------------------------------------------------------------------------------------------------------- */
-
-static void list_append(struct list *list, struct local *local)
-{
-    local->previous = list->last;
-    local->next = NULL;
-    if (list->last != NULL) {
-        list->last->next = local;
-    } else {
-        list->first = local;
-    }
-    list->last = local;
-    list->count++;
-}
-
-static void list_remove(struct list *list, struct local *local)
-{
-    if (local->previous != NULL) {
-        local->previous->next = local->next;
-    } else {
-        list->first = local->next;
-    }
-    if (local->next != NULL) {
-        local->next->previous = local->previous;
-    } else {
-        list->last = local->previous;
-    }
-    list->count--;
-}
-
-/* A carrier's own list. */
-static void carrier_append(struct carrier *carrier, struct local *local)
-{
-    void **first = carrier_user(carrier);
-
-    local->beside = *first;
-    local->before = NULL;
-    if (local->beside != NULL) {
-        local->beside->before = local;
-    }
-    *first = local;
-}
-
-static void carrier_remove(struct carrier *carrier, struct local *local)
-{
-    if (local->before != NULL) {
-        local->before->beside = local->beside;
-    } else {
-        *carrier_user(carrier) = local->beside;
-    }
-    if (local->beside != NULL) {
-        local->beside->before = local->before;
-    }
-}
-
 /* ---- Local connections ----------------------------------------------------------------------------------------------- */
-
-static void format_peer(const struct local *local, char ret_text[static ADDRESS_TEXT_BYTES])
-{
-    struct address address = {0};
-
-    if (local->origin.family == 0) {
-        (void)snprintf(ret_text, ADDRESS_TEXT_BYTES, "%s", local->peer != NULL ? local->peer : "unix");
-        return;
-    }
-    if (local->origin.family == 4) {
-        address.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(local->origin.port)};
-        memcpy(&address.in.sin_addr, local->origin.address, 4);
-        address.len = sizeof(address.in);
-    } else {
-        address.in6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(local->origin.port)};
-        memcpy(&address.in6.sin6_addr, local->origin.address, 16);
-        address.len = sizeof(address.in6);
-    }
-    address_format(&address, ret_text);
-}
-
-static void log_local(const struct local *local, enum log_level level, const char *what, const char *why)
-{
-    static struct log_limit limit = LOG_LIMIT(50, 200000);
-    const struct port *port = local->port;
-    char peer[ADDRESS_TEXT_BYTES];
-    const struct log_field fields[] = {{"ETCP_PEER", peer}, {"ETCP_SERVICE", port->service}, {"ETCP_REASON", why}};
-
-    format_peer(local, peer);
-    log_limited(&limit, loop_now_us(), level, fields, sizeof(fields) / sizeof(fields[0]),
-                "forward %s: connection of %s to service %s %s: %s", port->name, peer, port->service, what, why);
-}
 
 /* Frees what a local connection holds itself; its socket is reset if it is still there. */
 static void local_free(struct local *local)
@@ -171,10 +75,10 @@ static void local_free(struct local *local)
     struct tunnel *tunnel = tunnel_at(local->port);
 
     if (local->carrier != NULL) {
-        carrier_remove(local->carrier, local);
-        list_remove(&tunnel->carried, local);
+        local_alight(local);
+        local_remove(&tunnel->carried, local);
     } else {
-        list_remove(&tunnel->waiting, local);
+        local_remove(&tunnel->waiting, local);
     }
     if (local->wait != NULL) {
         event_free(local->wait);
@@ -182,6 +86,7 @@ static void local_free(struct local *local)
     if (local->fd >= 0) {
         splice_reset_socket(local->fd);
     }
+    kept_free(local->kept);
     port_leave(local->port);
     free(local->peer);
     free(local);
@@ -213,6 +118,44 @@ static void on_splice_closed(struct splice *splice, const struct splice_end *end
 
 static const struct splice_handler splice_handler = {.closed = on_splice_closed};
 
+/* Runs until what is kept of young streams may be forgotten. */
+static void arm_forget(struct tunnel *tunnel)
+{
+    const struct timeval after = {.tv_sec = FORGET_US / 1000000u, .tv_usec = FORGET_US % 1000000u};
+
+    if (!event_pending(tunnel->forget, EV_TIMEOUT, NULL)) {
+        (void)event_add(tunnel->forget, &after); /* without memory it is kept until the server's first word */
+    }
+}
+
+static void heard(struct local *local)
+{
+    local->heard = true;
+    splice_forget(local->splice);
+}
+
+static void on_forget(evutil_socket_t fd, short what, void *arg)
+{
+    struct tunnel *tunnel = arg;
+    const uint64_t now = loop_now_us();
+    bool more = false;
+
+    (void)fd;
+    (void)what;
+    for (struct local *local = tunnel->carried.last; local != NULL && local->carried_us > tunnel->forgotten_us;
+         local = local->previous) {
+        if (now - local->carried_us < FORGET_US) {
+            more = true;
+        } else {
+            heard(local); /* or it would have been told otherwise */
+        }
+    }
+    tunnel->forgotten_us = now - FORGET_US;
+    if (more) {
+        arm_forget(tunnel);
+    }
+}
+
 /* Gives a local connection to a carrier. Returns 0 when that took it, ETCP_ECLOSED when it takes no more streams, ETCP_ENOMEM. */
 static int attach(struct tunnel *tunnel, struct local *local, struct carrier *carrier)
 {
@@ -232,16 +175,25 @@ static int attach(struct tunnel *tunnel, struct local *local, struct carrier *ca
         }
         return result;
     }
-    list_remove(&tunnel->waiting, local);
-    list_append(&tunnel->carried, local);
+    if (local->kept == NULL) {
+        local->kept = kept_new(&tunnel->kept);
+    }
+    if (local->kept != NULL) { /* without memory there is just no second try */
+        splice_keep(local->splice, local->kept);
+        local->kept = NULL;
+    }
+    local_remove(&tunnel->waiting, local);
+    local_append(&tunnel->carried, local);
+    local->carried_us = loop_now_us();
+    local->heard = false;
     if (local->wait != NULL) {
         event_free(local->wait);
         local->wait = NULL;
     }
-    carrier_append(carrier, local);
-    local->carrier = carrier;
+    local_board(local, carrier);
     local->stream = stream;
     local->fd = -1;
+    arm_forget(tunnel);
     etcp_stream_set_user(stream, local);
     splice_start(local->splice, fd, NULL, 0, true); /* may be its end already */
     link_flush(link);
@@ -257,11 +209,25 @@ static void on_waited(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    (void)snprintf(text, sizeof(text), "no connection to the server in %.2f s%s%s", (double)local->port->wait_us / 1e6,
-                   cause[0] != '\0' ? ": " : "", cause);
-    log_local(local, LOG_LEVEL_WARNING, "reset", text);
+    (void)snprintf(text, sizeof(text), "%s%sno %sconnection to the server in %.2f s%s%s",
+                   local->why != NULL ? local->why : "", local->why != NULL ? ", and " : "",
+                   local->why != NULL ? "other " : "", (double)local->port->wait_us / 1e6, cause[0] != '\0' ? ": " : "",
+                   cause);
+    local_log(local, LOG_LEVEL_WARNING, "reset", text);
     local_free(local);
     check_stopped(tunnel);
+}
+
+/* Has it wait until its deadline. Returns whether there was memory for that. */
+static bool start_waiting(struct local *local)
+{
+    struct tunnel *tunnel = tunnel_at(local->port);
+    const uint64_t now = loop_now_us();
+    const uint64_t left = local->deadline_us > now ? local->deadline_us - now : 0;
+    const struct timeval timeout = {.tv_sec = (time_t)(left / 1000000u), .tv_usec = (suseconds_t)(left % 1000000u)};
+
+    local->wait = evtimer_new(tunnel->loop->base, on_waited, local);
+    return local->wait != NULL && event_add(local->wait, &timeout) == 0;
 }
 
 /* Those that wait since now do so for a limited time. */
@@ -270,14 +236,10 @@ static void limit_waits(struct tunnel *tunnel)
     struct local *previous = NULL;
 
     for (struct local *local = tunnel->waiting.last; local != NULL && local->wait == NULL; local = previous) {
-        const uint64_t wait_us = local->port->wait_us;
-        const struct timeval wait = {.tv_sec = (time_t)(wait_us / 1000000u),
-                                     .tv_usec = (suseconds_t)(wait_us % 1000000u)};
-
         previous = local->previous;
-        local->wait = evtimer_new(tunnel->loop->base, on_waited, local);
-        if (local->wait == NULL || event_add(local->wait, &wait) != 0) {
-            log_local(local, LOG_LEVEL_WARNING, "reset", strerror(ENOMEM));
+        local->deadline_us = loop_now_us() + local->port->wait_us;
+        if (!start_waiting(local)) {
+            local_log(local, LOG_LEVEL_WARNING, "reset", strerror(ENOMEM));
             local_free(local);
         }
     }
@@ -312,28 +274,6 @@ static void dispatch(struct tunnel *tunnel)
 
 /* ---- Accepting ------------------------------------------------------------------------------------------------------- */
 
-static void find_origin(struct local *local, const struct address *from)
-{
-    char text[ADDRESS_TEXT_BYTES];
-
-    switch (from->any.sa_family) {
-    case AF_INET:
-        local->origin.family = 4;
-        local->origin.port = ntohs(from->in.sin_port);
-        memcpy(local->origin.address, &from->in.sin_addr, 4);
-        break;
-    case AF_INET6:
-        local->origin.family = 6;
-        local->origin.port = ntohs(from->in6.sin6_port);
-        memcpy(local->origin.address, &from->in6.sin6_addr, 16);
-        break;
-    default:
-        local->peer =
-            address_peer(local->fd, text, NULL) == 0 ? strdup(text) : NULL; /* gone already, as its first read tells */
-        break;
-    }
-}
-
 static void on_arrived(struct port *port, int fd, const struct address *from, void *user)
 {
     struct tunnel *tunnel = user;
@@ -345,11 +285,11 @@ static void on_arrived(struct port *port, int fd, const struct address *from, vo
     }
     local->port = port;
     local->fd = fd;
-    find_origin(local, from);
+    local_identify(local, from);
     port_enter(port);
-    list_append(&tunnel->waiting, local);
+    local_append(&tunnel->waiting, local);
     if (port->connections > port->max_connections) {
-        log_local(local, LOG_LEVEL_WARNING, "reset", "forward.max_connections are open");
+        local_log(local, LOG_LEVEL_WARNING, "reset", "forward.max_connections are open");
         local_free(local);
         return;
     }
@@ -360,7 +300,7 @@ static void on_arrived(struct port *port, int fd, const struct address *from, vo
 static void raise_descriptors(const struct config_agent *config)
 {
     struct rlimit limit;
-    rlim_t wanted = DESCRIPTORS_BESIDE + config->max_connections;
+    rlim_t wanted = DESCRIPTORS_BESIDE + 2 * (rlim_t)config->max_connections; /* some drain while others come */
 
     for (size_t i = 0; i < config->forward_count; i++) {
         wanted += config->forwards[i].max_connections;
@@ -373,6 +313,69 @@ static void raise_descriptors(const struct config_agent *config)
 
 /* ---- Streams --------------------------------------------------------------------------------------------------------- */
 
+static struct retry_facts facts_of(const struct local *local)
+{
+    return (struct retry_facts){
+        .heard = local->heard,
+        .sent = splice_has_sent(local->splice),
+        .announced = carrier_announced(local->carrier),
+        .tries = local->tries,
+    };
+}
+
+/* Takes it back from a stream that nobody has taken, to wait for another one, `anew` or for what is left of its time. The stream is
+ * the caller's. Returns false, and nothing has changed, if that can't be. */
+static bool take_back(struct local *local, const char *why, bool anew)
+{
+    struct tunnel *tunnel = tunnel_at(local->port);
+    struct kept *kept = NULL;
+
+    if (anew || local->deadline_us == 0) {
+        local->deadline_us = loop_now_us() + local->port->wait_us;
+    }
+    if (!tunnel->stopping && start_waiting(local)) {
+        kept = splice_take_apart(local->splice, &local->fd);
+    }
+    if (kept == NULL) {
+        if (local->wait != NULL) {
+            event_free(local->wait);
+            local->wait = NULL;
+        }
+        return false;
+    }
+    local->splice = NULL;
+    local->stream = NULL;
+    local->kept = kept;
+    local->why = why;
+    local->tries += anew;
+    local_remove(&tunnel->carried, local);
+    local_alight(local);
+    local_prepend(&tunnel->waiting, local);
+    local_log(local, LOG_LEVEL_DEBUG, "waits for another stream", why);
+    return true;
+}
+
+/* A stream that the server has not taken; returns whether another one will be tried. */
+static bool retried(struct local *local, const struct etcp_event *event)
+{
+    const struct retry_facts facts = facts_of(local);
+    const bool full = event->code == ETCP_CODE_LIMIT;
+    struct tunnel *tunnel = tunnel_at(local->port);
+    struct carrier *carrier = local->carrier;
+
+    if (!retry_after_error(&facts, event->code) ||
+        !take_back(local, full ? "the server takes no more streams in a connection" : "the server is shutting down",
+                   !full)) {
+        return false;
+    }
+    etcp_stream_fail(event->stream, ETCP_CODE_OK, NULL);
+    if (full) {
+        pool_full(carrier);
+    }
+    pool_put(tunnel->pool, carrier);
+    return true;
+}
+
 static void refused(struct local *local, const struct etcp_event *event)
 {
     char reason[REASON_TEXT_BYTES], text[REASON_TEXT_BYTES + 64];
@@ -381,7 +384,7 @@ static void refused(struct local *local, const struct etcp_event *event)
     (void)snprintf(text, sizeof(text), "%s%s%s%s", etcp_code_name(event->code), reason[0] != '\0' ? " (" : "", reason,
                    reason[0] != '\0' ? ")" : "");
     /* A reset is what TCP connections end with now and then. */
-    log_local(local, event->code == ETCP_CODE_RESET ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
+    local_log(local, event->code == ETCP_CODE_RESET ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
               event->code == ETCP_CODE_RESET ? "reset by the server's side" : "refused by the server", text);
     local_end(local, ETCP_CODE_OK, NULL);
 }
@@ -391,6 +394,9 @@ static void on_stream_event(const struct etcp_event *event, void *user)
     struct local *local = etcp_stream_user(event->stream);
 
     (void)user;
+    if (!local->heard && event->type != ETCP_EVENT_STREAM_ERROR) {
+        heard(local);
+    }
     switch (event->type) {
     case ETCP_EVENT_DATA:
         splice_data(local->splice, event->data, event->len);
@@ -402,7 +408,9 @@ static void on_stream_event(const struct etcp_event *event, void *user)
         splice_writable(local->splice);
         break;
     case ETCP_EVENT_STREAM_ERROR:
-        refused(local, event);
+        if (!retried(local, event)) {
+            refused(local, event);
+        }
         break;
     default:
         break;
@@ -420,22 +428,35 @@ static void on_carrier_writable(struct carrier *carrier, void *user)
     }
 }
 
-static void on_lost(struct carrier *carrier, void *user)
+static size_t on_lost(struct carrier *carrier, bool settled, void *user)
 {
     struct tunnel *tunnel = user;
     struct local *next = NULL;
+    size_t ended = 0;
 
     for (struct local *local = *carrier_user(carrier); local != NULL; local = next) {
+        const struct retry_facts facts = facts_of(local);
+
         next = local->beside;
-        splice_free(local->splice);
-        local_free(local);
+        if (!retry_after_end(&facts, settled) || !take_back(local, "the connection to the server has ended", true)) {
+            splice_free(local->splice);
+            local_free(local);
+            ended++;
+        }
     }
     check_stopped(tunnel);
+    return ended;
 }
 
 static void on_ready(void *user)
 {
-    dispatch(user);
+    struct tunnel *tunnel = user;
+
+    if (tunnel->message_cause[0] != '\0' && !pool_main_is_used(tunnel->pool)) {
+        tunnel->owner->give_up(tunnel->user, tunnel->message_cause);
+        tunnel->message_cause[0] = '\0';
+    }
+    dispatch(tunnel);
 }
 
 static void on_emptied(void *user)
@@ -470,7 +491,11 @@ static void on_messages_give_up(void *user, const char *cause)
 {
     struct tunnel *tunnel = user;
 
-    tunnel->owner->give_up(tunnel->user, cause);
+    if (pool_main_is_used(tunnel->pool)) {
+        (void)snprintf(tunnel->message_cause, sizeof(tunnel->message_cause), "%s", cause);
+    } else {
+        tunnel->owner->give_up(tunnel->user, cause);
+    }
 }
 
 static const char *on_messages_cause(void *user)
@@ -533,15 +558,16 @@ static void writable(struct mode *mode)
     pool_main_writable(tunnel->pool);
 }
 
-static void down(struct mode *mode)
+static void down(struct mode *mode, bool settled)
 {
     struct tunnel *tunnel = tunnel_of(mode);
 
     tunnel->link = NULL;
+    tunnel->message_cause[0] = '\0';
     if (tunnel->message != NULL) {
-        tunnel->message->type->down(tunnel->message);
+        tunnel->message->type->down(tunnel->message, settled);
     }
-    pool_main_down(tunnel->pool);
+    pool_main_down(tunnel->pool, settled);
     dispatch(tunnel);
 }
 
@@ -644,7 +670,7 @@ static bool stop(struct mode *mode, bool at_once)
     tunnel->stopping = true;
     ports_take(&tunnel->ports, NULL);
     while (tunnel->waiting.first != NULL) {
-        log_local(tunnel->waiting.first, LOG_LEVEL_WARNING, "reset", "the agent is stopped");
+        local_log(tunnel->waiting.first, LOG_LEVEL_WARNING, "reset", "the agent is stopped");
         local_free(tunnel->waiting.first);
     }
     if (at_once || event_add(tunnel->drain, &timeout) != 0) {
@@ -669,6 +695,9 @@ static void tunnel_free(struct mode *mode)
     drop_messages(tunnel);
     if (tunnel->drain != NULL) {
         event_free(tunnel->drain);
+    }
+    if (tunnel->forget != NULL) {
+        event_free(tunnel->forget);
     }
     free(tunnel);
 }
@@ -702,7 +731,8 @@ int mode_tunnel_new(struct loop *loop, struct setup *setup, const struct mode_ow
     tunnel->user = user;
     tunnel->drain_timeout_us = config->drain_timeout_us;
     tunnel->drain = evtimer_new(loop->base, on_drained, tunnel);
-    if (tunnel->drain != NULL) {
+    tunnel->forget = evtimer_new(loop->base, on_forget, tunnel);
+    if (tunnel->drain != NULL && tunnel->forget != NULL) {
         result = pool_new(loop, setup, &pool_handler, tunnel, &tunnel->pool);
     }
     if (result == 0 && config->sends_messages) {

@@ -25,7 +25,7 @@ enum {
 #define QUIET_KIB_PER_S 256u
 #define SAMPLE_US       100000u
 
-/* After a carrier that could not be made. */
+/* After a carrier that could not be made, or was full. */
 #define HOLD_US 1000000u
 
 struct carrier {
@@ -43,6 +43,9 @@ struct carrier {
     bool reserved;                      /* the main one: has other work */
     bool ending;                        /* we have said goodbye */
     bool busy;                          /* not quiet when it was looked at last */
+    bool announced;                     /* the server has said that it shuts down */
+    size_t full_at;                     /* more streams were too many, as it seemed then */
+    uint64_t full_until_us;
 };
 
 /* Idle carriers, the one that was used last first; and all others. */
@@ -54,6 +57,8 @@ struct pool {
     struct carrier main;
     struct carrier *idle, *others;
     size_t idle_count, count, connecting; /* count: all but the main one */
+    size_t leaving;                       /* of these, draining or ending */
+    size_t serving;                       /* of these, up and not leaving */
     size_t waiting;
     struct event *timer; /* surplus carriers, and the end of the hold */
     uint64_t hold_until_us;
@@ -123,11 +128,26 @@ static void list_again(struct carrier *carrier)
 
 /* ---- Carriers of its own --------------------------------------------------------------------------------------------- */
 
+static bool is_leaving(const struct carrier *carrier)
+{
+    return carrier->draining || carrier->ending;
+}
+
+/* It takes no more streams; one of the flags becomes true. */
+static void leave(struct carrier *carrier, bool *flag)
+{
+    if (carrier->client != NULL && !is_leaving(carrier)) {
+        carrier->pool->leaving++;
+        carrier->pool->serving -= carrier->link != NULL;
+    }
+    *flag = true;
+    list_again(carrier);
+}
+
 static void end_carrier(struct carrier *carrier, const char *reason)
 {
     if (carrier->client != NULL && !carrier->ending) {
-        carrier->ending = true;
-        list_again(carrier);
+        leave(carrier, &carrier->ending);
         client_goodbye(carrier->client, ETCP_CODE_OK, reason);
     }
 }
@@ -140,6 +160,7 @@ static void on_up(struct client *client, struct link *link, void *user)
     carrier->link = link;
     carrier->sampled_us = loop_now_us();
     pool->connecting--;
+    pool->serving += !is_leaving(carrier);
     list_again(carrier);
     log_message(LOG_LEVEL_DEBUG, "one more connection to %s: %zu", client_server_text(client), pool->count + 1);
     pool->handler->ready(pool->user);
@@ -150,6 +171,7 @@ static void carrier_event(struct carrier *carrier, const struct etcp_event *even
     struct pool *pool = carrier->pool;
 
     if (event->type == ETCP_EVENT_DRAIN) {
+        carrier->announced = true;
         pool_drain(carrier);
         pool->handler->ready(pool->user);
     } else if (event->type == ETCP_EVENT_OPEN) {
@@ -175,33 +197,41 @@ static void on_writable(struct client *client, struct link *link, void *user)
     carrier->pool->handler->writable(carrier, carrier->pool->user);
 }
 
-/* Its streams are gone. */
-static void lose(struct carrier *carrier)
+/* Its streams are gone; returns how many will not be tried again. */
+static size_t lose(struct carrier *carrier, bool settled)
 {
     struct pool *pool = carrier->pool;
+    size_t ended = 0;
 
     if (carrier->link != NULL) {
         carrier->link = NULL;
-        pool->handler->lost(carrier, pool->user);
+        ended = pool->handler->lost(carrier, settled, pool->user);
         carrier->streams = 0;
     }
+    return ended;
 }
 
 static void on_closed(struct client *client, const struct client_end *end, void *user)
 {
     struct carrier *carrier = user;
     struct pool *pool = carrier->pool;
+    size_t ended = 0;
 
+    if (is_leaving(carrier)) {
+        pool->leaving--;
+    } else if (carrier->link != NULL) {
+        pool->serving--;
+    }
     if (!end->was_up && carrier->link == NULL) {
         pool->connecting--;
     }
     if (!carrier->ending && !end->well) {
         pool->hold_until_us = loop_now_us() + HOLD_US;
     }
-    log_message(end->well || carrier->streams == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
+    ended = lose(carrier, end->settled);
+    log_message(end->well || ended == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
                 "one connection less to %s: %s; %zu forwarded connections ended with it", client_server_text(client),
-                end->cause, carrier->streams);
-    lose(carrier);
+                end->cause, ended);
     list_remove(carrier);
     pool->count--;
     setup_free(carrier->setup);
@@ -235,6 +265,11 @@ static bool is_busy(struct carrier *carrier, uint64_t now)
     return carrier->busy;
 }
 
+static bool is_full(const struct carrier *carrier, uint64_t now)
+{
+    return carrier->streams >= carrier->full_at && now < carrier->full_until_us;
+}
+
 /* Of those that carry streams, the one that has the fewest, NULL if there is none. */
 static struct carrier *least_loaded(struct pool *pool, bool only_quiet)
 {
@@ -242,7 +277,7 @@ static struct carrier *least_loaded(struct pool *pool, bool only_quiet)
     struct carrier *best = NULL;
 
     for (struct carrier *carrier = pool->others; carrier != NULL; carrier = carrier->next) {
-        if (carrier->link != NULL && !carrier->draining && !carrier->ending &&
+        if (carrier->link != NULL && !is_leaving(carrier) && !is_full(carrier, now) &&
             (best == NULL || carrier->streams < best->streams) && !(only_quiet && is_busy(carrier, now))) {
             best = carrier;
         }
@@ -253,7 +288,7 @@ static struct carrier *least_loaded(struct pool *pool, bool only_quiet)
 /* Whether the next stream shares a carrier though another could be made. */
 static bool shares_quiet(struct pool *pool)
 {
-    return pool->count + 1 - pool->connecting >= SHARE_FROM && least_loaded(pool, true) != NULL;
+    return pool->serving + (pool->main.link != NULL) >= SHARE_FROM && least_loaded(pool, true) != NULL;
 }
 
 static int make_carrier(struct pool *pool)
@@ -290,11 +325,21 @@ static int make_carrier(struct pool *pool)
     return 0;
 }
 
-/* Whether a carrier more may be made now. */
+/* Whether a server is there, as far as is known. While the only known one shuts down, one carrier finds out about others. */
+static bool may_reach(const struct pool *pool)
+{
+    return (pool->main.link != NULL && !pool->main.draining) || pool->serving > 0 ||
+           (pool->main.link != NULL && pool->connecting == 0);
+}
+
+/* Whether a carrier more may be made now. Those that are leaving don't count; the main one has its place when it is away, too. */
 static bool may_make(const struct pool *pool)
 {
-    return !pool->stopping && pool->main.link != NULL && !pool->main.draining &&
-           pool->count + 1 < config_of(pool)->max_connections && loop_now_us() >= pool->hold_until_us;
+    const size_t main = pool->main.link != NULL && pool->main.draining ? 0 : 1;
+
+    return !pool->stopping && may_reach(pool) &&
+           pool->count - pool->leaving + main < config_of(pool)->max_connections &&
+           loop_now_us() >= pool->hold_until_us;
 }
 
 /* Has the timer run while there is something for it to do. */
@@ -330,8 +375,12 @@ void pool_want(struct pool *pool, size_t waiting)
 
 struct carrier *pool_take(struct pool *pool)
 {
+    const uint64_t now = loop_now_us();
     struct carrier *carrier = pool->idle;
 
+    while (carrier != NULL && is_full(carrier, now)) {
+        carrier = carrier->next;
+    }
     if (carrier == NULL && shares_quiet(pool)) {
         carrier = least_loaded(pool, true);
     } else if (carrier == NULL && !may_make(pool)) {
@@ -358,22 +407,63 @@ void pool_put(struct pool *pool, struct carrier *carrier)
 
 void pool_drain(struct carrier *carrier)
 {
-    carrier->draining = true;
-    list_again(carrier);
+    leave(carrier, &carrier->draining);
+}
+
+void pool_full(struct carrier *carrier)
+{
+    carrier->full_at = carrier->streams - 1;
+    carrier->full_until_us = loop_now_us() + HOLD_US;
+}
+
+bool carrier_announced(const struct carrier *carrier)
+{
+    return carrier->announced;
 }
 
 /* ---- The main one ---------------------------------------------------------------------------------------------------- */
 
+/* The main one is back, and there may be one in its place. Returns how many of the list are too many still. */
+static size_t end_surplus(struct carrier *list, size_t surplus)
+{
+    for (struct carrier *next = NULL, *carrier = list; carrier != NULL && surplus > 0; carrier = next) {
+        next = carrier->next;
+        if (carrier->client == NULL || is_leaving(carrier)) {
+            continue;
+        }
+        if (carrier->streams == 0) {
+            end_carrier(carrier, "not needed any more");
+        } else {
+            pool_drain(carrier);
+        }
+        surplus--;
+    }
+    return surplus;
+}
+
 void pool_main_up(struct pool *pool, struct link *link, bool reserved)
 {
+    const size_t places = config_of(pool)->max_connections - 1;
+    const size_t others = pool->count - pool->leaving;
+
     pool->main.link = link;
     pool->main.busy = false;
     pool->main.sampled_us = loop_now_us();
     pool->main.sampled_bytes = 0;
     pool->main.reserved = reserved;
     pool->main.draining = false;
+    pool->main.announced = false;
+    pool->main.full_until_us = 0;
     list_again(&pool->main);
+    if (others > places) {
+        (void)end_surplus(pool->others, end_surplus(pool->idle, others - places));
+    }
     pool->handler->ready(pool->user);
+}
+
+bool pool_main_is_used(const struct pool *pool)
+{
+    return pool->main.streams > 0;
 }
 
 void pool_main_event(struct pool *pool, const struct etcp_event *event)
@@ -393,9 +483,9 @@ void pool_main_release(struct pool *pool)
     pool->handler->ready(pool->user);
 }
 
-void pool_main_down(struct pool *pool)
+void pool_main_down(struct pool *pool, bool settled)
 {
-    lose(&pool->main);
+    (void)lose(&pool->main, settled);
     list_again(&pool->main);
 }
 
@@ -497,7 +587,7 @@ static void stop_list(struct carrier *list, bool at_once)
             continue;
         }
         if (at_once) {
-            carrier->ending = true;
+            leave(carrier, &carrier->ending);
             client_abort(carrier->client, "the agent was stopped");
         } else if (carrier->streams == 0) {
             end_carrier(carrier, "the agent was stopped");
@@ -508,8 +598,8 @@ static void stop_list(struct carrier *list, bool at_once)
 void pool_stop(struct pool *pool, bool at_once)
 {
     pool->stopping = true;
+    stop_list(pool->others, at_once); /* first, for those of the other list move here */
     stop_list(pool->idle, at_once);
-    stop_list(pool->others, at_once);
 }
 
 bool pool_is_empty(const struct pool *pool)

@@ -5,8 +5,9 @@
  * behind another's bulk, and what several say at once is one write. A few spare ones are kept ready, surplus ones closed after
  * a while.
  *
- * The first connection is the connector's, which also knows when to try again: only while that one is up does the pool make
- * others, which go the same way as they came. */
+ * The first connection is the connector's, which also knows when to try again: the pool makes others only while one is up, so a
+ * server that is away is asked by one client, not by many. They go the same way as they came. When servers announce that they shut
+ * down, their connections finish their streams and are replaced at once, by those of another server as long as there is one. */
 #ifndef AGENT_POOL_H
 #define AGENT_POOL_H
 
@@ -28,8 +29,9 @@ struct pool_handler {
     /* Of a stream, whose user pointer is not NULL. */
     void (*event)(const struct etcp_event *event, void *user);
     void (*writable)(struct carrier *carrier, void *user);
-    /* The carrier is gone, its streams have ended. */
-    void (*lost)(struct carrier *carrier, void *user);
+    /* The carrier is gone, its streams have ended; `settled` as in struct client_end. Returns how many of them will not be tried
+     * again. */
+    size_t (*lost)(struct carrier *carrier, bool settled, void *user);
     /* The pool has been stopped, and none of its own carriers is left. */
     void (*emptied)(void *user);
 };
@@ -44,9 +46,10 @@ void pool_free(struct pool *pool);
 /* The connector's connection. `reserved`: it has other work, and is not idle. */
 void pool_main_up(struct pool *pool, struct link *link, bool reserved);
 void pool_main_event(struct pool *pool, const struct etcp_event *event);
+bool pool_main_is_used(const struct pool *pool); /* it carries streams */
 void pool_main_writable(struct pool *pool);
 void pool_main_release(struct pool *pool); /* the other work is done */
-void pool_main_down(struct pool *pool);
+void pool_main_down(struct pool *pool, bool settled);
 
 /* The carrier for the next stream; it counts from now on until pool_put(). NULL: not now, `ready` follows when it is worth
  * asking again. */
@@ -55,6 +58,13 @@ void pool_put(struct pool *pool, struct carrier *carrier);
 
 /* A stream can't be opened on it any more. */
 void pool_drain(struct carrier *carrier);
+
+/* The server has refused a stream, which still counts, for there are too many in this connection: for a while it gets no more than
+ * it has without that one. */
+void pool_full(struct carrier *carrier);
+
+/* Whether the server has said on it that it shuts down. */
+bool carrier_announced(const struct carrier *carrier);
 
 struct link *carrier_link(const struct carrier *carrier);
 

@@ -564,6 +564,7 @@ size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *d
         }
         outgoing_append(link, loop->out + loop->batch.out_used, put);
         taken += used;
+        link->bulk_bytes += used >= BULK_RECORD ? used : 0;
         if (used == 0 && put == 0) {
             break;
         }

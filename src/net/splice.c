@@ -28,6 +28,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
+#include "net/kept.h"
 #include "net/link.h"
 #include "net/loop.h"
 #include "net/ring.h"
@@ -66,6 +67,8 @@ struct splice {
     bool socket_closed : 1;         /* FIN has come, and was passed on */
     bool peer_closed : 1;           /* the stream brings no more */
     bool shut : 1;                  /* and that was passed on */
+    bool forgotten : 1;             /* what is kept is only there to be sent */
+    struct kept *kept;              /* what the socket has said so far; NULL: it is not kept */
     struct ring queue;              /* for the socket; at most the stream's window and what went before it */
     size_t own_bytes;               /* of the queue's first ones: ours, no credit is due for them */
     size_t counted;                 /* of the queue's memory, in the loop's account */
@@ -177,6 +180,7 @@ static void destroy(struct splice *splice, bool reset)
     ring_clear(&splice->queue);
     count_queue(splice);
     splice->loop->window_bytes -= splice->reserved;
+    kept_free(splice->kept);
     free(splice);
 }
 
@@ -348,11 +352,31 @@ static void write_or_keep(struct splice *splice, struct iovec *pieces, int count
 
 /* ---- To the stream --------------------------------------------------------------------------------------------------- */
 
+static void drop_kept(struct splice *splice)
+{
+    kept_free(splice->kept);
+    splice->kept = NULL;
+}
+
+/* As link_send_from(). */
+static ssize_t send_from_socket(struct splice *splice, bool much)
+{
+    ssize_t n = -ENOSPC;
+
+    if (splice->kept != NULL) {
+        n = kept_send_from(splice->kept, splice->link, splice->stream, splice->fd);
+        if (n == -ENOSPC || (splice->forgotten && kept_is_sent(splice->kept))) {
+            drop_kept(splice);
+        }
+    }
+    return n == -ENOSPC ? link_send_from(splice->link, splice->stream, splice->fd, much) : n;
+}
+
 static void read_socket(struct splice *splice)
 {
-    ssize_t n = link_send_from(splice->link, splice->stream, splice->fd, splice->much);
+    ssize_t n = send_from_socket(splice, splice->much);
 
-    splice->blocked = n == -ENOBUFS;
+    splice->blocked = n == -ENOBUFS || (splice->kept != NULL && !kept_is_sent(splice->kept));
     splice->much = n >= LINK_RECORD_DATA || (n < 0 && splice->much);
     if (n > 0) {
         *splice->sent += (uint64_t)n;
@@ -371,7 +395,7 @@ static void read_last_bytes(struct splice *splice)
     ssize_t n;
 
     do {
-        n = link_send_from(splice->link, splice->stream, splice->fd, true);
+        n = send_from_socket(splice, true);
         *splice->sent += n > 0 ? (uint64_t)n : 0;
     } while (n > 0);
 }
@@ -576,6 +600,42 @@ void splice_start(struct splice *splice, int fd, const void *first, size_t len, 
         read_socket(splice);
     }
     settle(splice);
+}
+
+void splice_keep(struct splice *splice, struct kept *kept)
+{
+    assert(splice->fd < 0 && splice->kept == NULL);
+    splice->kept = kept;
+}
+
+void splice_forget(struct splice *splice)
+{
+    splice->forgotten = true;
+    if (splice->kept != NULL && kept_is_sent(splice->kept)) {
+        drop_kept(splice);
+    }
+}
+
+bool splice_has_sent(const struct splice *splice)
+{
+    return splice->socket_closed || splice->kept == NULL || !kept_is_empty(splice->kept);
+}
+
+struct kept *splice_take_apart(struct splice *splice, int *ret_fd)
+{
+    struct kept *kept = splice->kept;
+
+    if (kept == NULL || splice->forgotten || splice->error != 0 || splice->peer_closed || splice->queue.count > 0 ||
+        splice->loop->gather.owner == splice) {
+        return NULL;
+    }
+    (void)event_del(&splice->io);
+    *ret_fd = splice->fd;
+    splice->fd = -1;
+    splice->kept = NULL;
+    destroy(splice, false);
+    kept_rewind(kept);
+    return kept;
 }
 
 void splice_free(struct splice *splice)

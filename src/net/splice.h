@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct etcp_stream;
+struct kept;
 struct link;
 struct loop;
 struct splice;
@@ -39,6 +40,19 @@ int splice_new(struct loop *loop, struct link *link, struct etcp_stream *stream,
 /* Gives it its socket: connected, non-blocking, prepared; taken in any case. `first` goes to the socket before everything that has
  * come from the stream. It is read at once if `readable`: when bytes are likely to wait there. May call `closed`. */
 void splice_start(struct splice *splice, int fd, const void *first, size_t len, bool readable);
+
+/* Has what goes to the stream kept, which it takes, and sends first what is in it already; before splice_start(). */
+void splice_keep(struct splice *splice, struct kept *kept);
+
+/* The stream was taken: nothing has to be kept any more. */
+void splice_forget(struct splice *splice);
+
+/* Whether anything has gone to the stream: data, or the socket's FIN. */
+bool splice_has_sent(const struct splice *splice);
+
+/* Takes the splice apart, without `closed`, before anything has come from the stream: stores the socket, and returns what was kept,
+ * rewound, for another splice to begin with. NULL: not all was kept, or the socket has failed, and nothing has changed. */
+struct kept *splice_take_apart(struct splice *splice, int *ret_fd);
 
 /* Of the stream: ETCP_EVENT_DATA as it lies there, ETCP_EVENT_CLOSE; ETCP_EVENT_CREDIT, and the link's `writable`.
  * The first never calls `closed`, the others may. */

@@ -42,7 +42,8 @@ static void on_closed(struct splice *splice, const struct splice_end *end, void 
 
     (void)splice;
     forward->splice = NULL;
-    service_close(&forward->base, end->error == -ENOBUFS ? ETCP_CODE_LIMIT : ETCP_CODE_RESET,
+    /* Not `limit`, which says that the stream was not taken: it has been, and the backend may have got a part of it. */
+    service_close(&forward->base, end->error == -ENOBUFS ? ETCP_CODE_INTERNAL : ETCP_CODE_RESET,
                   end->error != 0 ? strerror(-end->error) : NULL);
 }
 

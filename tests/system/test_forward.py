@@ -15,17 +15,7 @@ import etcp_peer as peer
 from harness import EX_UNAVAILABLE, TIMEOUT, eventually, free_port, has_keepalive
 from relay import Path
 from traffic import Traffic
-from tunnel import Tunnel, allow_descriptors, exchange, fill, read_to_end, receive, reset
-
-
-def is_reset(sock):
-    """Whether reading ends with a RST, whatever comes before."""
-    try:
-        while sock.recv(1 << 18):
-            pass
-    except ConnectionResetError:
-        return True
-    return False
+from tunnel import Tunnel, allow_descriptors, exchange, fill, is_reset, read_to_end, receive, reset
 
 
 def connects_to_reset(tunnel):

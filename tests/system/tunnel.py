@@ -26,6 +26,16 @@ def read_to_end(sock):
     return bytes(data)
 
 
+def is_reset(sock):
+    """Whether reading ends with a RST, whatever comes before."""
+    try:
+        while sock.recv(1 << 18):
+            pass
+    except ConnectionResetError:
+        return True
+    return False
+
+
 def receive(sock, length):
     data = bytearray()
     while len(data) < length:
