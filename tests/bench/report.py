@@ -66,12 +66,15 @@ def figures(data):
         _, _, scale, per_gib = TITLES[work]
         found[work] = {}
         for tunnel, runs in runs_of.items():
+
             def per(run, seconds):
                 return seconds / run["done"] * (GIB if per_gib else 1e6)
 
             its = {"rate": Figure([run["done"] / run["seconds"] / scale for run in runs])}
             if runs[0]["cpu"]:
-                its["cpu"] = Figure([per(run, sum(used["user"] + used["system"] for used in run["cpu"].values())) for run in runs])
+                its["cpu"] = Figure(
+                    [per(run, sum(used["user"] + used["system"] for used in run["cpu"].values())) for run in runs]
+                )
                 for end in ("client", "server"):
                     for kind in ("user", "system"):
                         its[f"{end} {kind}"] = Figure([per(run, run["cpu"][end][kind]) for run in runs])
@@ -88,12 +91,15 @@ def idle_kib(data, tunnel, field="Pss"):
 
 
 def verdicts(data):
-    """[(work, what, value of etcp, the other's name, value, ratio, wanted, holds)]; what could not be judged is left out."""
+    """[(work, unit, value of etcp, the other's name, value, ratio, wanted, holds)] of what could be judged."""
     all_figures, rows = figures(data), []
     for work, what, way, bound, named, etcp in WANTED:
         by = all_figures.get(work, {})
-        rivals = {name: its[what].median for name, its in by.items()
-                  if what in its and (name == named if named else name in data["best_of"])}
+        rivals = {
+            name: its[what].median
+            for name, its in by.items()
+            if what in its and (name == named if named else name in data["best_of"])
+        }
         rivals = {name: value for name, value in rivals.items() if value > 0}  # 0: too short a run to say
         if etcp not in by or not rivals:
             continue
@@ -103,19 +109,46 @@ def verdicts(data):
         unit = TITLES[work][1] if what == "rate" else "s/GiB" if TITLES[work][3] else "µs each"
         holds = ratio >= bound if way == ">=" else ratio <= bound
         title = TITLES[work][0] + (" (busy_poll)" if "busy_poll" in etcp else "")
-        rows.append((title, unit, number(mine), best, number(rivals[best]), f"{ratio:.2f} ×", f"{'≥' if way == '>=' else '≤'} {bound} ×", holds))
+        rows.append(
+            (
+                title,
+                unit,
+                number(mine),
+                best,
+                number(rivals[best]),
+                f"{ratio:.2f} ×",
+                f"{'≥' if way == '>=' else '≤'} {bound} ×",
+                holds,
+            )
+        )
     if "etcp" in data["results"].get("idle", {}):
         for end, kib in idle_kib(data, "etcp").items():
             rivals = {name: idle_kib(data, name)[end] for name in data["results"]["idle"] if name in data["best_of"]}
             best = min(rivals, key=rivals.get) if rivals else ""
-            rows.append((f"{TITLES['idle'][0]}, {end} end", "KiB each", number(kib), best, number(rivals[best]) if rivals else "",
-                         f"{kib / rivals[best]:.2f} ×" if rivals else "", f"≤ {IDLE_KIB:.0f} KiB", kib <= IDLE_KIB))
+            rows.append(
+                (
+                    f"{TITLES['idle'][0]}, {end} end",
+                    "KiB each",
+                    number(kib),
+                    best,
+                    number(rivals[best]) if rivals else "",
+                    f"{kib / rivals[best]:.2f} ×" if rivals else "",
+                    f"≤ {IDLE_KIB:.0f} KiB",
+                    kib <= IDLE_KIB,
+                )
+            )
     return rows
 
 
 def disturbance(data):
-    """The share of the machine that others took in the middle of the runs, and in the worst; None if it is not known."""
-    shares = [run["others"] for work in data["results"].values() for runs in work.values() for run in runs if run.get("others") is not None]
+    """The share of the machine that others took in the middle of the runs, and in the worst; None: not known."""
+    shares = [
+        run["others"]
+        for work in data["results"].values()
+        for runs in work.values()
+        for run in runs
+        if run.get("others") is not None
+    ]
     return (statistics.median(shares), max(shares)) if shares else None
 
 
@@ -123,18 +156,26 @@ def about(data):
     """Lines on the machine and the run."""
     m = data["machine"]
     lines = [
-        f"{m['processors']} processors ({m['processor']}; {' '.join(m['extensions']) or 'no AES instructions'}), {m['memory_gib']} GiB, "
+        f"{m['processors']} processors ({m['processor']}; {' '.join(m['extensions']) or 'no AES instructions'}), "
+        f"{m['memory_gib']} GiB, "
         f"Linux {m['kernel']}, {m['system']}",
         f"{m['etcp']}",
-        "; ".join(f"{name} {version}" for name, version in data["versions"].items() if " 64k" not in name and "plain" not in name),
+        "; ".join(
+            dict.fromkeys(
+                f"{name.split()[-1 if 'plain' in name else 0]} {version}" for name, version in data["versions"].items()
+            )
+        ),
         f"{data['rounds']} rounds of {data['seconds']:g} s after {data['warm_up']:g} s, tunnels interleaved; "
-        f"{'network namespace of its own' if m['own_network'] else 'loopback of the system'}, congestion control {m['congestion_control']}; "
+        f"{'network namespace of its own' if m['own_network'] else 'loopback of the system'}, "
+        f"congestion control {m['congestion_control']}; "
         f"{data['took_s'] // 60} min {data['took_s'] % 60} s in all, {data['date']}",
     ]
     others = disturbance(data)
     if others:
-        lines.append(f"others on the machine took {others[0]:.0%} of it in the middle run and {others[1]:.0%} in the worst"
-                     + ("; that is too much to trust any rate" if others[0] > 0.1 else ""))
+        lines.append(
+            f"others on the machine took {others[0]:.0%} of it in the middle run and {others[1]:.0%} in the worst"
+            + ("; that is too much to trust any rate" if others[0] > 0.1 else "")
+        )
     return lines
 
 
@@ -148,14 +189,30 @@ def rows_of(data, work):
     by = figures(data)[work]
     best = max((its["rate"].median for name, its in by.items() if name in data["best_of"]), default=None)
     time_unit = "s/GiB" if per_gib else "µs each"
-    head = ["tunnel", unit, "least – most", "of best peer", f"processor {time_unit}", "least – most", "client user + system",
-            "server user + system"] + (["p50 µs", "p99 µs"] if any("p50" in its for its in by.values()) else [])
+    head = [
+        "tunnel",
+        unit,
+        "least – most",
+        "of best peer",
+        f"processor {time_unit}",
+        "least – most",
+        "client user + system",
+        "server user + system",
+    ] + (["p50 µs", "p99 µs"] if any("p50" in its for its in by.values()) else [])
     rows = []
     for name, its in sorted(by.items(), key=lambda item: -item[1]["rate"].median):
-        row = [name, number(its["rate"].median), its["rate"].spread(), f"{its['rate'].median / best:.2f} ×" if best else ""]
+        row = [
+            name,
+            number(its["rate"].median),
+            its["rate"].spread(),
+            f"{its['rate'].median / best:.2f} ×" if best else "",
+        ]
         if "cpu" in its:
             row += [number(its["cpu"].median), its["cpu"].spread()]
-            row += [f"{number(its[end + ' user'].median)} + {number(its[end + ' system'].median)}" for end in ("client", "server")]
+            row += [
+                f"{number(its[end + ' user'].median)} + {number(its[end + ' system'].median)}"
+                for end in ("client", "server")
+            ]
         else:
             row += ["", "", "", ""]
         if "p50" in its:
@@ -165,11 +222,21 @@ def rows_of(data, work):
 
 
 def idle_rows(data):
-    head = ["tunnel", "connections", "client end KiB each", "server end KiB each", "client end, private dirty", "server end, private dirty"]
+    head = [
+        "tunnel",
+        "connections",
+        "client end KiB each",
+        "server end KiB each",
+        "client end, private dirty",
+        "server end, private dirty",
+    ]
     rows = []
     for name, runs in sorted(data["results"]["idle"].items(), key=lambda item: sum(idle_kib(data, item[0]).values())):
         pss, private = idle_kib(data, name), idle_kib(data, name, "Private_Dirty")
-        rows.append([name, f"{runs[0]['connections']:,}"] + [number(of[end]) for of in (pss, private) for end in ("client", "server")])
+        rows.append(
+            [name, f"{runs[0]['connections']:,}"]
+            + [number(of[end]) for of in (pss, private) for end in ("client", "server")]
+        )
     return head, rows
 
 
@@ -189,15 +256,22 @@ VERDICT_HEAD = ["work", "in", "etcp", "best peer", "its figure", "ratio", "wante
 def columns(head, rows):
     rows = [head] + rows
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return "\n".join("  " + "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
-                     for row in rows)
+    return "\n".join(
+        "  "
+        + "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    )
 
 
 def text(data):
     parts = ["\n".join(about(data))]
     for work in data["results"]:
         if data["results"][work]:
-            parts.append(f"{TITLES[work][0]}\n" + columns(*(idle_rows(data) if work == "idle" else rows_of(data, work))))
+            parts.append(
+                f"{TITLES[work][0]}\n" + columns(*(idle_rows(data) if work == "idle" else rows_of(data, work)))
+            )
     rows = [[*row[:-1], "yes" if row[-1] else "NO"] for row in verdicts(data)]
     parts.append("It must show\n" + columns(VERDICT_HEAD, rows))
     parts += not_measured(data)
@@ -213,11 +287,15 @@ def grid(head, rows):
 
 
 def markdown(data):
-    parts = ["\n".join(f"- {line}" for line in about(data)),
-             grid(VERDICT_HEAD, [[*row[:-1], holds_text(row[-1])] for row in verdicts(data)])]
+    parts = [
+        "\n".join(f"- {line}" for line in about(data)),
+        grid(VERDICT_HEAD, [[*row[:-1], holds_text(row[-1])] for row in verdicts(data)]),
+    ]
     for work in data["results"]:
         if data["results"][work]:
-            parts.append(f"### {TITLES[work][0]}\n\n" + grid(*(idle_rows(data) if work == "idle" else rows_of(data, work))))
+            parts.append(
+                f"### {TITLES[work][0]}\n\n" + grid(*(idle_rows(data) if work == "idle" else rows_of(data, work)))
+            )
     if not_measured(data):
         parts.append("### Not measured\n\n" + "\n".join(f"- {line}" for line in not_measured(data)))
     return "\n\n".join(parts) + "\n"
@@ -227,19 +305,47 @@ def markdown(data):
 
 
 def csv(data):
-    lines = ["work,tunnel,round,done,seconds,client_user_s,client_system_s,server_user_s,server_system_s,p50_us,p99_us,others"]
+    lines = [
+        "work,tunnel,round,done,seconds,client_user_s,client_system_s,server_user_s,server_system_s,"
+        "p50_us,p99_us,others"
+    ]
     for work, by in data["results"].items():
         for tunnel, runs in by.items():
             for i, run in enumerate(runs if work != "idle" else [], 1):
-                cpu = [f"{run['cpu'][end][kind]:.6f}" if run["cpu"] else "" for end in ("client", "server") for kind in ("user", "system")]
+                cpu = [
+                    f"{run['cpu'][end][kind]:.6f}" if run["cpu"] else ""
+                    for end in ("client", "server")
+                    for kind in ("user", "system")
+                ]
                 others = run.get("others")
-                lines.append(",".join([work, tunnel, str(i), str(run["done"]), f"{run['seconds']:.6f}", *cpu, str(run.get("p50_us", "")),
-                                       str(run.get("p99_us", "")), "" if others is None else f"{others:.3f}"]))
-    lines += ["", "work,tunnel,connections,client_pss_bytes,server_pss_bytes,client_private_dirty_bytes,server_private_dirty_bytes"]
+                lines.append(
+                    ",".join(
+                        [
+                            work,
+                            tunnel,
+                            str(i),
+                            str(run["done"]),
+                            f"{run['seconds']:.6f}",
+                            *cpu,
+                            str(run.get("p50_us", "")),
+                            str(run.get("p99_us", "")),
+                            "" if others is None else f"{others:.3f}",
+                        ]
+                    )
+                )
+    lines += [
+        "",
+        "work,tunnel,connections,client_pss_bytes,server_pss_bytes,client_private_dirty_bytes,"
+        "server_private_dirty_bytes",
+    ]
     for tunnel, runs in data["results"].get("idle", {}).items():
         of = runs[0]["bytes"]
-        lines.append(",".join(["idle", tunnel, str(runs[0]["connections"])]
-                              + [f"{of[end][field]:.0f}" for field in ("Pss", "Private_Dirty") for end in ("client", "server")]))
+        lines.append(
+            ",".join(
+                ["idle", tunnel, str(runs[0]["connections"])]
+                + [f"{of[end][field]:.0f}" for field in ("Pss", "Private_Dirty") for end in ("client", "server")]
+            )
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -254,7 +360,10 @@ def panel(x, y, title, unit, bars, data):
     room = PANEL - NAME - 75
     middle = statistics.median(bar[1] for bar in bars)
     top = max([bar[1] for bar in bars if bar[1] <= 3 * middle] or [middle]) or 1
-    out = [f'<text x="{x}" y="{y + 16}" class="title">{escape(title)}</text>', f'<text x="{x}" y="{y + 32}" class="unit">{escape(unit)}</text>']
+    out = [
+        f'<text x="{x}" y="{y + 16}" class="title">{escape(title)}</text>',
+        f'<text x="{x}" y="{y + 32}" class="unit">{escape(unit)}</text>',
+    ]
     for i, (name, value, low, high) in enumerate(bars):
         at = y + TOP + i * STEP
         width = min(value / top, 1.0) * room
@@ -267,7 +376,10 @@ def panel(x, y, title, unit, bars, data):
         elif high > low:
             a, b = x + NAME + low / top * room, x + NAME + min(high / top, 1.04) * room
             end = max(width, b - x - NAME)
-            out.append(f'<path d="M{a:.1f} {at + BAR / 2} H{b:.1f} M{a:.1f} {at + 4} v{BAR - 8} M{b:.1f} {at + 4} v{BAR - 8}" class="spread"/>')
+            out.append(
+                f'<path d="M{a:.1f} {at + BAR / 2} H{b:.1f} M{a:.1f} {at + 4} v{BAR - 8} M{b:.1f} {at + 4} v{BAR - 8}" '
+                'class="spread"/>'
+            )
         out.append(f'<text x="{x + NAME + end + 5:.1f}" y="{at + BAR - 3}">{number(value)}</text>')
     return "\n".join(out), TOP + len(bars) * STEP + 22
 
@@ -282,14 +394,31 @@ def svg(data):
         if work == "idle":
             pair = []
             for end in ("client", "server"):
-                bars = sorted(((name, value := idle_kib(data, name)[end], value, value) for name in data["results"]["idle"]), key=lambda bar: bar[1])
+                bars = sorted(
+                    ((name, value := idle_kib(data, name)[end], value, value) for name in data["results"]["idle"]),
+                    key=lambda bar: bar[1],
+                )
                 pair.append((f"{title}: {end} end", "KiB in user space for each; less is better", bars))
         else:
             by = all_figures[work]
-            pair = [(title, f"{unit}; more is better", sorted(((n, f["rate"].median, f["rate"].low, f["rate"].high) for n, f in by.items()),
-                                                              key=lambda bar: -bar[1])),
-                    ("Processor time of both ends", f"{'seconds per GiB' if per_gib else 'µs for each'}; less is better",
-                     sorted(((n, f["cpu"].median, f["cpu"].low, f["cpu"].high) for n, f in by.items() if "cpu" in f), key=lambda bar: bar[1]))]
+            pair = [
+                (
+                    title,
+                    f"{unit}; more is better",
+                    sorted(
+                        ((n, f["rate"].median, f["rate"].low, f["rate"].high) for n, f in by.items()),
+                        key=lambda bar: -bar[1],
+                    ),
+                ),
+                (
+                    "Processor time of both ends",
+                    f"{'seconds per GiB' if per_gib else 'µs for each'}; less is better",
+                    sorted(
+                        ((n, f["cpu"].median, f["cpu"].low, f["cpu"].high) for n, f in by.items() if "cpu" in f),
+                        key=lambda bar: bar[1],
+                    ),
+                ),
+            ]
         heights = []
         for column, (head, what, bars) in enumerate(pair):
             if bars:
@@ -298,13 +427,19 @@ def svg(data):
                 heights.append(height)
         y += max(heights, default=0)
     width = 2 * PANEL + 60
-    style = ("text { font: 11px sans-serif; fill: #1f2937 } .title { font-weight: bold; font-size: 13px } .unit { fill: #6b7280 } "
-             ".spread { stroke: #111827; stroke-width: 1; fill: none }")
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}" role="img">\n'
-            "<title>etcp beside other tunnels</title>\n"
-            f"<style>{style}</style>\n<rect width=\"{width}\" height=\"{y}\" fill=\"#ffffff\"/>\n"
-            f'<text x="20" y="22" class="title">etcp beside other tunnels: medians, and a line from least to most</text>\n'
-            + "\n".join(parts) + "\n</svg>\n")
+    style = (
+        "text { font: 11px sans-serif; fill: #1f2937 } .title { font-weight: bold; font-size: 13px } "
+        ".unit { fill: #6b7280 } "
+        ".spread { stroke: #111827; stroke-width: 1; fill: none }"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}" role="img">\n'
+        "<title>etcp beside other tunnels</title>\n"
+        f"<style>{style}</style>\n<rect width=\"{width}\" height=\"{y}\" fill=\"#ffffff\"/>\n"
+        f'<text x="20" y="22" class="title">etcp beside other tunnels: medians, and a line from least to most</text>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )
 
 
 def write_docs(folder, data):

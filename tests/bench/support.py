@@ -57,7 +57,11 @@ def own_network():
         set_sysctl("net.ipv4.tcp_tw_reuse", "1")
         return True
     unshare = shutil.which("unshare")
-    if os.geteuid() != 0 or not unshare or subprocess.run([unshare, "-n", "true"], stderr=subprocess.DEVNULL).returncode != 0:
+    if (
+        os.geteuid() != 0
+        or not unshare
+        or subprocess.run([unshare, "-n", "true"], stderr=subprocess.DEVNULL).returncode != 0
+    ):
         return False
     os.execve(unshare, [unshare, "-n", "--", sys.executable, *sys.argv], {**os.environ, "ETCP_BENCH_INSIDE": "1"})
 

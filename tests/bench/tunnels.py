@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The tunnels that are compared, each as one would run it: how its two ends are configured and started.
 
-What they have in common: TLS 1.3 with AES-256-GCM, X25519 and an ECDSA P-256 certificate where it is TLS, TCP_NODELAY, no idle
-timeouts, limits that 5,000 connections fit in, logging off or at warnings. Nobody but etcp and ssh verifies its peer, which
-spares the others the work."""
+What they have in common: TLS 1.3 with AES-256-GCM, X25519 and an ECDSA P-256 certificate where it is TLS, TCP_NODELAY,
+no idle timeouts, limits that 5,000 connections fit in, logging off or at warnings. Nobody but etcp and ssh verifies its
+peer, which spares the others the work."""
 import getpass
 import os
 import pathlib
@@ -22,11 +22,11 @@ class Plan:
     """What a tunnel is wanted for, and where it may write."""
 
     def __init__(self, folder, settings, etcp_bin, sink, ports, fresh_handshakes):
-        self.folder = folder                      # of this tunnel
-        self.keys = settings                      # folder with what keygen() made
+        self.folder = folder  # of this tunnel
+        self.keys = settings  # folder with what keygen() made
         self.etcp_bin = etcp_bin
-        self.sink = sink                          # port of what is behind the tunnel
-        self.front, self.middle = ports           # ports of the two ends
+        self.sink = sink  # port of what is behind the tunnel
+        self.front, self.middle = ports  # ports of the two ends
         self.fresh_handshakes = fresh_handshakes  # no connection or session is used again
 
     def write(self, name, text):
@@ -39,8 +39,27 @@ def keygen(folder, etcp_bin):
     """Keys and certificates for all of them."""
     quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     if shutil.which("openssl"):
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
-                        "/CN=localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], **quiet)
+        subprocess.run(
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "30",
+                "-subj",
+                "/CN=localhost",
+                "-keyout",
+                folder / "key.pem",
+                "-out",
+                folder / "cert.pem",
+            ],
+            **quiet,
+        )
         (folder / "both.pem").write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
         (folder / "both.pem").chmod(0o600)
     (folder / "spiped.key").write_bytes(os.urandom(32))
@@ -49,24 +68,29 @@ def keygen(folder, etcp_bin):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / f"ssh_{name}"], **quiet)
         shutil.copy(folder / "ssh_user.pub", folder / "ssh_authorized")
     for name in ("server", "agent"):
-        out = subprocess.run([etcp_bin / "etcp", "keygen", folder / f"{name}.key"], check=True, stdout=subprocess.PIPE, text=True).stdout
+        out = subprocess.run(
+            [etcp_bin / "etcp", "keygen", folder / f"{name}.key"], check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
         (folder / f"{name}.pub").write_text(re.search(r"etcp-pub-\S{48}", out).group(0))
     (folder / "authorized_agents").write_text((folder / "agent.pub").read_text() + " bench\n")
 
 
 class Tunnel:
     """One kind of tunnel. `programs` must be there, `packages` of Debian bring them."""
+
     name = ""
     programs, packages = (), ()
-    best_of = True          # one of the peers that etcp is compared with
-    idle_at_most = None     # connections in the work with idle ones, if it can't hold as many
-    only = None             # works, if not all
+    best_of = True  # one of the peers that etcp is compared with
+    idle_at_most = None  # connections in the work with idle ones, if it can't hold as many
+    only = None  # works, if not all
     needs_root = False
 
     def missing(self):
         if self.needs_root and os.geteuid() != 0:
             return "needs root"
-        found = [shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") for program in self.programs]
+        found = [
+            shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") for program in self.programs
+        ]
         lost = [program for program, path in zip(self.programs, found) if not path]
         return f"{', '.join(lost)} not installed" if lost else None
 
@@ -87,8 +111,15 @@ class Tunnel:
 
 def first_line(argv, pattern):
     """What `pattern` finds in what a program says of itself."""
-    ran = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, errors="replace",
-                         timeout=10)
+    ran = subprocess.run(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        timeout=10,
+    )
     found = re.search(pattern, ran.stdout)
     return found.group(1) if found else None
 
@@ -106,7 +137,9 @@ class Haproxy(Tunnel):
     def conf(self, plan, name, bind, server):
         bufsize = f"tune.bufsize {self.buffer_bytes}" if self.buffer_bytes else ""
         cache = "tune.ssl.cachesize 0" if plan.fresh_handshakes else ""
-        path = plan.write(name, f"""\
+        path = plan.write(
+            name,
+            f"""\
             global
                 maxconn {MANY}
                 {bufsize}
@@ -120,7 +153,8 @@ class Haproxy(Tunnel):
             listen tunnel
                 bind {bind}
                 server next {server}
-            """)
+            """,
+        )
         return [self.program("haproxy"), "-db", "-q", "-f", str(path)]
 
     def ends(self, plan):
@@ -132,8 +166,10 @@ class Haproxy(Tunnel):
             if plan.fresh_handshakes:
                 bind += " no-tls-tickets"
                 server += " no-ssl-reuse"
-        return (self.conf(plan, "server.cfg", bind, f"127.0.0.1:{plan.sink}"),
-                self.conf(plan, "client.cfg", f"127.0.0.1:{plan.front}", server))
+        return (
+            self.conf(plan, "server.cfg", bind, f"127.0.0.1:{plan.sink}"),
+            self.conf(plan, "client.cfg", f"127.0.0.1:{plan.front}", server),
+        )
 
 
 class PlainRelay(Haproxy):
@@ -163,7 +199,9 @@ class Nginx(Tunnel):
         home.mkdir(exist_ok=True)
         user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
         buffers = f"proxy_buffer_size {self.buffer_bytes};" if self.buffer_bytes else ""
-        path = plan.write(f"{name}.conf", f"""\
+        path = plan.write(
+            f"{name}.conf",
+            f"""\
             {user}
             load_module {self.MODULE};
             daemon off;
@@ -181,10 +219,14 @@ class Nginx(Tunnel):
                     {options}
                 }}
             }}
-            """)
+            """,
+        )
         return [self.program("nginx"), "-p", str(home), "-c", str(path), "-e", "stderr"]
 
     def ends(self, plan):
+        resumption = "ssl_session_cache shared:all:10m;"
+        if plan.fresh_handshakes:
+            resumption = "ssl_session_cache off; ssl_session_tickets off;"
         server = f"""listen 127.0.0.1:{plan.middle} ssl backlog=4096;
                     proxy_pass 127.0.0.1:{plan.sink};
                     ssl_certificate {plan.keys}/cert.pem;
@@ -192,7 +234,7 @@ class Nginx(Tunnel):
                     ssl_protocols TLSv1.3;
                     ssl_conf_command Ciphersuites {SUITE};
                     ssl_ecdh_curve X25519;
-                    {"ssl_session_cache off; ssl_session_tickets off;" if plan.fresh_handshakes else "ssl_session_cache shared:all:10m;"}"""
+                    {resumption}"""
         client = f"""listen 127.0.0.1:{plan.front} backlog=4096;
                     proxy_pass 127.0.0.1:{plan.middle};
                     proxy_ssl on;
@@ -212,7 +254,9 @@ class Hitch(Tunnel):
     def ends(self, plan):
         def conf(name, extra, *options):
             user = f'user = "{getpass.getuser()}"' if os.geteuid() == 0 else ""
-            path = plan.write(name, f"""\
+            path = plan.write(
+                name,
+                f"""\
                 {extra}
                 workers = {LOOPS}
                 backlog = 4096
@@ -222,7 +266,8 @@ class Hitch(Tunnel):
                 syslog = off
                 quiet = on
                 daemon = off
-                """)
+                """,
+            )
             return [self.program("hitch"), f"--config={path}", *options]
 
         server = f"""frontend = "[127.0.0.1]:{plan.middle}"
@@ -244,7 +289,9 @@ class Stunnel(Tunnel):
 
     def ends(self, plan):
         def conf(name, extra):
-            path = plan.write(name, f"""\
+            path = plan.write(
+                name,
+                f"""\
                 foreground = yes
                 pid =
                 syslog = no
@@ -255,7 +302,8 @@ class Stunnel(Tunnel):
                 curves = X25519
                 TIMEOUTidle = 3600
                 {extra}
-                """)
+                """,
+            )
             return [self.program("stunnel4"), str(path)]
 
         server = f"""accept = 127.0.0.1:{plan.middle}
@@ -277,8 +325,21 @@ class Spiped(Tunnel):
 
     def ends(self, plan):
         def argv(way, source, target):
-            return [self.program("spiped"), way, "-F", "-s", f"[127.0.0.1]:{source}", "-t", f"[127.0.0.1]:{target}", "-k",
-                    f"{plan.keys}/spiped.key", "-n", str(MANY), "-p", f"{plan.folder}/pid{way}"]
+            return [
+                self.program("spiped"),
+                way,
+                "-F",
+                "-s",
+                f"[127.0.0.1]:{source}",
+                "-t",
+                f"[127.0.0.1]:{target}",
+                "-k",
+                f"{plan.keys}/spiped.key",
+                "-n",
+                str(MANY),
+                "-p",
+                f"{plan.folder}/pid{way}",
+            ]
 
         return argv("-d", plan.middle, plan.sink), argv("-e", plan.front, plan.middle)
 
@@ -293,10 +354,15 @@ class Socat(Tunnel):
 
     def ends(self, plan):
         tls = "openssl-min-proto-version=TLS1.3,nodelay"
-        server = [f"OPENSSL-LISTEN:{plan.middle},bind=127.0.0.1,reuseaddr,fork,backlog=4096,verify=0,cert={plan.keys}/both.pem,{tls}",
-                  f"TCP:127.0.0.1:{plan.sink},nodelay"]
-        client = [f"TCP-LISTEN:{plan.front},bind=127.0.0.1,reuseaddr,fork,backlog=4096,nodelay",
-                  f"OPENSSL:127.0.0.1:{plan.middle},verify=0,{tls}"]
+        server = [
+            f"OPENSSL-LISTEN:{plan.middle},bind=127.0.0.1,reuseaddr,fork,backlog=4096,verify=0,"
+            f"cert={plan.keys}/both.pem,{tls}",
+            f"TCP:127.0.0.1:{plan.sink},nodelay",
+        ]
+        client = [
+            f"TCP-LISTEN:{plan.front},bind=127.0.0.1,reuseaddr,fork,backlog=4096,nodelay",
+            f"OPENSSL:127.0.0.1:{plan.middle},verify=0,{tls}",
+        ]
         start = [self.program("socat"), "-b", "65536"]
         return start + server, start + client
 
@@ -312,7 +378,9 @@ class Ssh(Tunnel):
 
     def ends(self, plan):
         self.RUN.mkdir(mode=0o755, exist_ok=True)
-        conf = plan.write("sshd_config", f"""\
+        conf = plan.write(
+            "sshd_config",
+            f"""\
             ListenAddress 127.0.0.1:{plan.middle}
             HostKey {plan.keys}/ssh_host
             AuthorizedKeysFile {plan.keys}/ssh_authorized
@@ -324,17 +392,42 @@ class Ssh(Tunnel):
             Ciphers aes256-gcm@openssh.com
             KexAlgorithms curve25519-sha256
             Compression no
-            """)
+            """,
+        )
         server = [self.program("sshd"), "-D", "-e", "-f", str(conf)]
-        client = [self.program("ssh"), "-N", "-F", "none", "-L", f"127.0.0.1:{plan.front}:127.0.0.1:{plan.sink}", "-p", str(plan.middle),
-                  "-i", f"{plan.keys}/ssh_user", "-c", "aes256-gcm@openssh.com", "-o", "Compression=no", "-o", "BatchMode=yes", "-o",
-                  "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={plan.folder}/known_hosts", "-o", "LogLevel=ERROR", "-o",
-                  "ExitOnForwardFailure=yes", f"{getpass.getuser()}@127.0.0.1"]
+        client = [
+            self.program("ssh"),
+            "-N",
+            "-F",
+            "none",
+            "-L",
+            f"127.0.0.1:{plan.front}:127.0.0.1:{plan.sink}",
+            "-p",
+            str(plan.middle),
+            "-i",
+            f"{plan.keys}/ssh_user",
+            "-c",
+            "aes256-gcm@openssh.com",
+            "-o",
+            "Compression=no",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            f"UserKnownHostsFile={plan.folder}/known_hosts",
+            "-o",
+            "LogLevel=ERROR",
+            "-o",
+            "ExitOnForwardFailure=yes",
+            f"{getpass.getuser()}@127.0.0.1",
+        ]
         return server, client
 
 
 class Etcp(Tunnel):
     """With the defaults, but for limits; `busy_poll` is a time, or None."""
+
     best_of = False
 
     def __init__(self, name="etcp", busy_poll=None, only=None):
@@ -344,8 +437,11 @@ class Etcp(Tunnel):
         return None
 
     def ends(self, plan):
+        who = "*" if plan.fresh_handshakes else "bench"  # bench-load makes a key for each run
         busy = f'busy_poll = "{self.busy_poll}"' if self.busy_poll else ""
-        server = plan.write("server.conf", f"""\
+        server = plan.write(
+            "server.conf",
+            f"""\
             bind = {{"127.0.0.1:{plan.middle}"}}
             log_level = "warning"
             status_socket = "none"
@@ -357,9 +453,12 @@ class Etcp(Tunnel):
               max_connections_per_address = {MANY}
               max_handshakes = 1024
             }}
-            service "bench" {{ type = "forward"  to = "127.0.0.1:{plan.sink}"  allow = {{"{'*' if plan.fresh_handshakes else 'bench'}"}} }}
-            """)
-        agent = plan.write("agent.conf", f"""\
+            service "bench" {{ type = "forward"  to = "127.0.0.1:{plan.sink}"  allow = {{"{who}"}} }}
+            """,
+        )
+        agent = plan.write(
+            "agent.conf",
+            f"""\
             server = {{"127.0.0.1:{plan.middle}"}}
             server_key = {{"{(plan.keys / "server.pub").read_text()}"}}
             log_level = "warning"
@@ -369,13 +468,24 @@ class Etcp(Tunnel):
             {busy}
             reconnect {{ initial_delay = "100ms" }}
             forward "bench" {{ listen = "127.0.0.1:{plan.front}"  service = "bench"  max_connections = {MANY} }}
-            """)
+            """,
+        )
         return [plan.etcp_bin / "etcp-server", "-c", str(server)], [plan.etcp_bin / "etcp-agent", "-c", str(agent)]
 
-
     def first_connections(self, plan, tools):
-        return [tools / "bench-load", "handshake", "--to", f"127.0.0.1:{plan.middle}", "--server-key", (plan.keys / "server.pub").read_text(),
-                "--service", "bench", "--message", "--size", "1"]
+        return [
+            tools / "bench-load",
+            "handshake",
+            "--to",
+            f"127.0.0.1:{plan.middle}",
+            "--server-key",
+            (plan.keys / "server.pub").read_text(),
+            "--service",
+            "bench",
+            "--message",
+            "--size",
+            "1",
+        ]
 
 
 class NoTunnel(Tunnel):
@@ -389,8 +499,15 @@ class NoTunnel(Tunnel):
 def knows_busy_poll(etcp_bin):
     """Whether both daemons have the option."""
     with tempfile.NamedTemporaryFile() as empty:
-        dumps = [subprocess.run([etcp_bin / daemon, "-T", "-c", empty.name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-                 for daemon in ("etcp-server", "etcp-agent")]
+        dumps = [
+            subprocess.run(
+                [etcp_bin / daemon, "-T", "-c", empty.name],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            for daemon in ("etcp-server", "etcp-agent")
+        ]
     return all("busy_poll" in dump.stdout for dump in dumps)
 
 
@@ -398,5 +515,16 @@ def all_tunnels(etcp_bin):
     tunnels = [Etcp()]
     if knows_busy_poll(etcp_bin):
         tunnels.append(Etcp("etcp busy_poll", busy_poll="100us", only=("echo1",)))
-    return tunnels + [Haproxy(), Haproxy("haproxy 64k", 65536), Nginx(), Nginx("nginx 64k", 65536), Hitch(), Stunnel(), Spiped(), Socat(),
-                      Ssh(), PlainRelay(), NoTunnel()]
+    return tunnels + [
+        Haproxy(),
+        Haproxy("haproxy 64k", 65536),
+        Nginx(),
+        Nginx("nginx 64k", 65536),
+        Hitch(),
+        Stunnel(),
+        Spiped(),
+        Socat(),
+        Ssh(),
+        PlainRelay(),
+        NoTunnel(),
+    ]
