@@ -55,7 +55,7 @@ def test_port_in_use(etcp):
         address = "127.0.0.1:%d" % taken.getsockname()[1]
         server = etcp.server_without_waiting(bind='{"%s"}' % address)
         assert server.wait() == EX_UNAVAILABLE
-        assert address in server.log.text and "another program" in server.log.text
+        assert address in server.log.text and "the address is in use" in server.log.text
 
 
 def test_port_in_use_by_another_server(etcp):
