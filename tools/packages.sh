@@ -6,7 +6,7 @@ test_packages=(g++ python3 python3-pytest python3-cryptography gdb valgrind mand
 	clang libclang-rt-dev llvm binutils systemd util-linux wrk openssh-client rsync)
 # Other people's daemons, which tests start for themselves. Their packages make services of them: only for a machine that nobody
 # uses otherwise, which CI=true says, or that starts no services. Elsewhere the tests say what is missing.
-daemon_packages=(postgresql redis-server nginx openssh-server iperf3)
+daemon_packages=(postgresql redis-server nginx openssh-server iperf3 haproxy)
 # For the clean roots in which packages are built and tried.
 deb_packages=(debootstrap mmdebstrap git perl util-linux iproute2)
 
