@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Servers that are restarted under load, without a balancer (docs/scaling.md): no local connection fails."""
 
+import signal
+
 from harness import free_port, sanitized
 from load import Load, address_of, restart, start_agent, start_server
 
