@@ -107,9 +107,9 @@ static bool has_host_bits(const struct config_network *network, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {
         unsigned covered = network->bits > 8 * i ? network->bits - 8 * (unsigned)i : 0;
-        uint8_t mask = covered >= 8 ? 0xff : (uint8_t)(0xff00u >> covered);
+        unsigned host = covered >= 8 ? 0 : 0xffu >> covered;
 
-        if ((network->address[i] & ~mask) != 0)
+        if ((network->address[i] & host) != 0)
             return true;
     }
     return false;
