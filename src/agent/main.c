@@ -166,7 +166,7 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
     if (result < 0) {
         const struct log_field id = {LOG_ID(MESSAGE_RELOAD_REFUSED)};
 
-        log_event(LOG_LEVEL_ERROR, &id, 1, "reload failed, everything stays as it was: %s", error.text);
+        log_lines(LOG_LEVEL_ERROR, &id, 1, "reload failed, everything stays as it was: ", error.text);
     }
     tell_systemd("READY=1");
 }
@@ -247,10 +247,10 @@ static int run(const char *config, struct setup *setup)
     if (result < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot start: %s", strerror(-result));
     } else if (connected < 0) {
-        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        log_lines(LOG_LEVEL_ERROR, NULL, 0, "", error.text);
         agent.exit_code = connected == -EACCES || connected == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
     } else if ((result = report_prepare(agent.report, settings, &error)) < 0) {
-        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        log_lines(LOG_LEVEL_ERROR, NULL, 0, "", error.text);
         agent.exit_code = result == -EACCES || result == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
     } else {
         hold_signals(SIG_UNBLOCK);
@@ -296,7 +296,7 @@ static int check_config(const struct cli *cli)
     }
     if (result < 0) {
         log_last_words();
-        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        log_lines(LOG_LEVEL_ERROR, NULL, 0, "", error.text);
         goto out;
     }
     if (cli->dump) {
@@ -340,7 +340,7 @@ int main(int argc, char **argv)
     result = setup_load(cli.config, &setup, &config_bad, &error);
     if (result < 0) {
         log_last_words();
-        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        log_lines(LOG_LEVEL_ERROR, NULL, 0, "", error.text);
         return config_bad ? EX_CONFIG : files_exit_code(result);
     }
     log_set_level(setup->config->log_level);

@@ -17,6 +17,7 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION /* the place in our source is nobody's business who reads the log */
 #include <systemd/sd-journal.h>
 
+#include "base/error.h"
 #include "base/utf8.h"
 
 enum log_target {
@@ -198,6 +199,19 @@ void log_event(enum log_level level, const struct log_field *fields, size_t coun
     va_start(args, format);
     write_message(level, fields, count, format, args);
     va_end(args);
+}
+
+void log_lines(enum log_level level, const struct log_field *fields, size_t count, const char *before, const char *text)
+{
+    const char *line = NULL;
+    int len = 0;
+
+    while ((line = error_next_line(&text, &len)) != NULL) {
+        log_event(level, fields, count, "%s%.*s", before, len, line);
+        fields = NULL;
+        count = 0;
+        before = "";
+    }
 }
 
 /* Length of the printable character at `s`, 0 if it has to be escaped. */

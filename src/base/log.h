@@ -62,6 +62,10 @@ enum {
 /* Logs one message, printf-like, without a newline. */
 void log_message(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Logs each line of a text as a message, the first with `fields` and behind `before`. */
+void log_lines(enum log_level level, const struct log_field *fields, size_t count, const char *before,
+               const char *text);
+
 /* Logs one message with fields. */
 void log_event(enum log_level level, const struct log_field *fields, size_t count, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -157,55 +157,45 @@ static int check_forward(const struct config_agent *config, const struct config_
     return 0;
 }
 
-static int store_forward(struct config_agent *config, const struct config_instance *instance,
-                         struct error_text *ret_error)
+static int store_forward(void *made, const struct config_instance *instance, struct error_text *ret_error)
 {
-    struct config_forward *forward = &config->forwards[config->forward_count];
+    struct config_agent *config = made;
+    struct config_values *values = config->values;
+    struct config_forward forward = {.name = instance->title};
     char text[CONFIG_ADDRESS_TEXT_BYTES], other[CONFIG_ADDRESS_TEXT_BYTES];
     unsigned line = config_values_line(instance, "listen");
-    int r = check_forward(config, instance, ret_error);
+    int r;
 
-    if (r == 0)
-        r = config_values_store(config->values, instance, forward, ret_error);
+    if (!config->forwards)
+        config->forwards = config_values_alloc(values, values->instance_count, sizeof *config->forwards);
+    if (!config->forwards)
+        return error_set(ret_error, -ENOMEM, "%s: no memory", values->name);
+    r = check_forward(config, instance, ret_error);
+    r = config_worse(r, config_values_store(values, instance, &forward, ret_error));
     if (r < 0)
         return r;
-    if (forward->listen.kind == 0)
-        return config_values_fail(config->values, line, ret_error, "forward.listen is empty: expected an address");
-    config_address_format(&forward->listen, text);
+    if (forward.listen.kind == 0)
+        return config_values_fail(values, line, ret_error, "forward.listen is empty: expected an address");
+    config_address_format(&forward.listen, text);
     for (size_t i = 0; i < config->forward_count; i++) {
         config_address_format(&config->forwards[i].listen, other);
-        if (strcmp(text, other) == 0 && !(forward->listen.kind == CONFIG_ADDRESS_INET && forward->listen.port == 0))
-            return config_values_fail(config->values, line, ret_error,
+        if (strcmp(text, other) == 0 && !(forward.listen.kind == CONFIG_ADDRESS_INET && forward.listen.port == 0))
+            return config_values_fail(values, line, ret_error,
                                       "forward.listen = \"%s\" is there already: expected every address once", text);
     }
-    forward->name = instance->title;
-    config->forward_count++;
+    config->forwards[config->forward_count++] = forward;
     return 0;
 }
 
-static int store_forwards(struct config_agent *config, struct error_text *ret_error)
+static int check(void *made, struct error_text *ret_error)
 {
-    struct config_values *values = config->values;
-    int r = 0;
-
-    config->forwards = config_values_alloc(values, values->instance_count, sizeof *config->forwards);
-    if (!config->forwards)
-        return error_set(ret_error, -ENOMEM, "%s: no memory", values->name);
-    for (size_t i = 0; i < values->instance_count && r == 0; i++) {
-        if (values->instances[i].title)
-            r = store_forward(config, &values->instances[i], ret_error);
-    }
-    config->sends_messages = config->forward_count == 0 || config_values_get(values, "message")->line != 0;
-    return r;
-}
-
-static int check(struct config_agent *config, struct error_text *ret_error)
-{
+    struct config_agent *config = made;
     const struct config_values *values = config->values;
     const struct config_instance *heartbeat = config_values_get(values, "heartbeat");
     const struct config_instance *reconnect = config_values_get(values, "reconnect");
     size_t longest = config->suite == CONFIG_SUITE_CLASSIC ? ETCP_MESSAGE_MAX : ETCP_DATA_MAX;
 
+    config->sends_messages = config->forward_count == 0 || config_values_get(values, "message")->line != 0;
     config->message.text_length = strlen(config->message.text);
     if (config->heartbeat.timeout_us <= config->heartbeat.interval_us)
         return config_values_fail(values, either_line(heartbeat, "timeout", "interval"), ret_error,
@@ -221,49 +211,33 @@ static int check(struct config_agent *config, struct error_text *ret_error)
     return check_classic(config, ret_error);
 }
 
-/* Takes the values. */
-static int make(struct config_values *values, struct config_agent **ret_config, struct error_text *ret_error)
-{
-    struct config_agent *config = calloc(1, sizeof *config);
-    int r = 0;
-
-    if (!config) {
-        r = error_set(ret_error, -ENOMEM, "%s: no memory", values->name);
-        config_values_free(values);
-        return r;
-    }
-    config->values = values;
-    for (size_t i = 0; i < values->instance_count && r == 0; i++) {
-        if (!values->instances[i].title)
-            r = config_values_store(values, &values->instances[i], config, ret_error);
-    }
-    if (r == 0)
-        r = store_forwards(config, ret_error);
-    if (r == 0)
-        r = check(config, ret_error);
-    if (r < 0) {
-        config_agent_free(config);
-        return r;
-    }
-    *ret_config = config;
-    return 0;
-}
+static const struct config_kind kind = {
+    .table = &table,
+    .size = sizeof(struct config_agent),
+    .values_offset = offsetof(struct config_agent, values),
+    .store_titled = store_forward,
+    .check = check,
+};
 
 int config_agent_load(const char *path, struct config_agent **ret_config, struct error_text *ret_error)
 {
-    struct config_values *values;
-    int r = config_values_load(&table, path, &values, ret_error);
+    void *config = NULL;
+    int r = config_kind_load(&kind, path, &config, ret_error);
 
-    return r < 0 ? r : make(values, ret_config, ret_error);
+    if (r == 0)
+        *ret_config = config;
+    return r;
 }
 
 int config_agent_parse(const char *text, size_t len, const char *name, struct config_agent **ret_config,
                        struct error_text *ret_error)
 {
-    struct config_values *values;
-    int r = config_values_parse(&table, text, len, name, &values, ret_error);
+    void *config = NULL;
+    int r = config_kind_parse(&kind, text, len, name, &config, ret_error);
 
-    return r < 0 ? r : make(values, ret_config, ret_error);
+    if (r == 0)
+        *ret_config = config;
+    return r;
 }
 
 void config_agent_dump(const struct config_agent *config, const struct config_note *notes, size_t count, FILE *out)
@@ -273,8 +247,5 @@ void config_agent_dump(const struct config_agent *config, const struct config_no
 
 void config_agent_free(struct config_agent *config)
 {
-    if (!config)
-        return;
-    config_values_free(config->values);
-    free(config);
+    config_kind_free(&kind, config);
 }

@@ -5,7 +5,8 @@
  * and etcp-agent.conf(5).
  *
  * One option table per file is the single source of names, types, ranges and defaults; a test holds sample and
- * man page against it. Errors read "FILE:LINE: what was wrong: what was expected", and the first one ends the parsing. */
+ * man page against it. Errors read "FILE:LINE: what was wrong: what was expected", one line for each mistake; one that makes the rest
+ * unreadable is the last. */
 #ifndef ETCP_CONFIG_CONFIG_H
 #define ETCP_CONFIG_CONFIG_H
 

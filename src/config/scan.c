@@ -45,6 +45,7 @@ struct scanner {
     const struct config_section *named_section; /* what the name at AT_NAME is: a section */
     const struct config_option *named_option;   /* or an option */
     unsigned named_line;
+    bool skips;     /* this statement is left out */
     size_t current; /* index of the open section; 0: the file */
     size_t sections_room, options_room, values_room;
     struct scan *scan;
@@ -58,7 +59,9 @@ __attribute__((format(printf, 2, 3))) static int fail(struct scanner *s, const c
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return error_set(s->error, -EINVAL, "%s:%u: %s", s->name, s->line, text);
+    if (s->skips && s->position != AT_START)
+        return -EINVAL; /* what is left out can't be read either: the cause has been told */
+    return error_add(s->error, -EINVAL, "%s:%u: %s", s->name, s->line, text);
 }
 
 static int no_memory(struct scanner *s)
@@ -84,6 +87,8 @@ static void *grow(void *array, size_t count, size_t *room, size_t size)
 
 static int put(struct scanner *s, const char *bytes, size_t len)
 {
+    if (s->skips)
+        return 0;
     if (len > s->out_room - s->out_len) {
         size_t room = (s->out_room + len) * 2;
         char *out = realloc(s->out, room);
@@ -116,6 +121,13 @@ static int put_word(struct scanner *s)
         }
     }
     return r < 0 ? r : put(s, "\"", 1);
+}
+
+/* Begins to leave out a statement, which is what libconfuse and the others don't see of it. Its own mistake has been told. */
+static void skip(struct scanner *s)
+{
+    s->skips = true;
+    s->scan->mistaken = true;
 }
 
 /* ---- Words and strings ------------------------------------------------------------------------------------------------- */
@@ -238,6 +250,19 @@ static void list_names(const struct scanner *s, const struct config_section *sec
     }
 }
 
+/* Whether "+=" follows, which is the greater mistake of an option that is there already. */
+static bool is_appended(const struct scanner *s)
+{
+    const char *at = s->at;
+
+    while (at < s->end && (*at == ' ' || *at == '\t'))
+        at++;
+    return at < s->end && *at == '+';
+}
+
+/* What stands for an option of no table; it may have one value or many. */
+static const struct config_option unknown = {.name = "unknown", .type = CONFIG_AGENT_LIST};
+
 static int at_name(struct scanner *s)
 {
     const struct config_section *here = s->scan->sections[s->current].section;
@@ -255,8 +280,19 @@ static int at_name(struct scanner *s)
     if (!s->named_section && !s->named_option) {
         list_names(s, here, names, sizeof names);
         if (here->name)
-            return fail(s, "unknown option \"%s\" in section \"%s\": expected one of:%s", shown, here->name, names);
-        return fail(s, "unknown option or section \"%s\": expected one of:%s", shown, names);
+            (void)fail(s, "unknown option \"%s\" in section \"%s\": expected one of:%s", shown, here->name, names);
+        else
+            (void)fail(s, "unknown option or section \"%s\": expected one of:%s", shown, names);
+        s->named_option = &unknown;
+        skip(s);
+    }
+    for (size_t i = 0; i < s->scan->option_count && !is_appended(s); i++) {
+        const struct scan_option *other = &s->scan->options[i];
+
+        if (other->section == s->current && other->option == s->named_option) {
+            (void)fail(s, "\"%s\" is given twice: expected it once, see line %u", other->option->name, other->line);
+            skip(s);
+        }
     }
     s->position = AT_NAME;
     return 0;
@@ -274,7 +310,14 @@ static int at_title(struct scanner *s)
 static int at_value(struct scanner *s)
 {
     struct scan *scan = s->scan;
-    unsigned *lines = grow(scan->value_lines, scan->value_count, &s->values_room, sizeof *lines);
+    unsigned *lines;
+
+    if (s->skips) {
+        if (s->position == AT_VALUE)
+            s->position = AT_START;
+        return 0;
+    }
+    lines = grow(scan->value_lines, scan->value_count, &s->values_room, sizeof *lines);
 
     if (!lines)
         return no_memory(s);
@@ -313,10 +356,9 @@ static int on_equal(struct scanner *s)
     if (s->position != AT_NAME || !s->named_option)
         return fail(s, "unexpected \"=\": expected %s",
                     s->position == AT_NAME ? "\"{\" behind the name of a section" : "the name of an option before it");
-    for (size_t i = 0; i < scan->option_count; i++) {
-        if (scan->options[i].section == s->current && scan->options[i].option == s->named_option)
-            return fail(s, "\"%s\" is given twice: expected it once, see line %u", s->named_option->name,
-                        scan->options[i].line);
+    if (s->skips) {
+        s->position = AT_VALUE;
+        return 0;
     }
     options = grow(scan->options, scan->option_count, &s->options_room, sizeof *options);
     if (!options)
@@ -408,6 +450,8 @@ static int scan_token(struct scanner *s)
     char c = *s->at;
     int r;
 
+    if (s->position == AT_START)
+        s->skips = false;
     if (c == '\n') {
         r = put(s, "\n", 1);
         s->line++;
@@ -449,6 +493,7 @@ static int at_end(struct scanner *s)
     if (s->current != 0)
         return fail(s, "unexpected end of the file: expected \"}\" for section \"%s\", opened in line %u",
                     s->scan->sections[s->current].section->name, s->scan->sections[s->current].line);
+    s->skips = false;
     return put(s, "\n", 2); /* and the end of the string */
 }
 

@@ -10,6 +10,7 @@
 #ifndef ETCP_CONFIG_SCAN_H
 #define ETCP_CONFIG_SCAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -39,10 +40,11 @@ struct scan {
     size_t option_count;
     unsigned *value_lines;
     size_t value_count;
+    bool mistaken; /* an option was left out, about which there is an error text */
 };
 
-/* Scans `len` bytes; `name` stands for the file in messages. Names are looked up in the table. Fills *ret_scan. Returns 0, or an
- * error text and -EINVAL or -ENOMEM. */
+/* Scans `len` bytes; `name` stands for the file in messages. Names are looked up in the table. Fills *ret_scan. Unknown options
+ * and those that are given twice are left out, with an error text for each. Returns 0, or an error text and -EINVAL or -ENOMEM. */
 int scan_text(const char *text, size_t len, const char *name, const struct config_table *table, struct scan *ret_scan,
               struct error_text *ret_error);
 

@@ -157,31 +157,25 @@ static void take_out_any(struct config_service *service)
     service->allow_count = kept;
 }
 
-static int store_services(struct config_server *config, struct error_text *ret_error)
+static int store_service(void *made, const struct config_instance *instance, struct error_text *ret_error)
 {
+    struct config_server *config = made;
     struct config_values *values = config->values;
+    struct config_service service = {.name = instance->title};
+    int r;
 
-    config->services = config_values_alloc(values, values->instance_count, sizeof *config->services);
+    if (!config->services)
+        config->services = config_values_alloc(values, values->instance_count, sizeof *config->services);
     if (!config->services)
         return error_set(ret_error, -ENOMEM, "%s: no memory", values->name);
-    for (size_t i = 0; i < values->instance_count; i++) {
-        const struct config_instance *instance = &values->instances[i];
-        struct config_service *service = &config->services[config->service_count];
-        int r;
-
-        if (!instance->title)
-            continue;
-        r = check_service_section(values, instance, ret_error);
-        if (r == 0)
-            r = config_values_store(values, instance, service, ret_error);
-        if (r == 0)
-            r = check_service_type(values, instance, service, ret_error);
-        if (r < 0)
-            return r;
-        service->name = instance->title;
-        take_out_any(service);
-        config->service_count++;
-    }
+    r = check_service_section(values, instance, ret_error);
+    r = config_worse(r, config_values_store(values, instance, &service, ret_error));
+    if (r == 0)
+        r = check_service_type(values, instance, &service, ret_error);
+    if (r < 0)
+        return r;
+    take_out_any(&service);
+    config->services[config->service_count++] = service;
     return 0;
 }
 
@@ -231,8 +225,9 @@ static int check_proxy(const struct config_server *config, struct error_text *re
         "as proxy_from = {\"192.0.2.1\", \"10.0.0.0/8\"}");
 }
 
-static int check(struct config_server *config, struct error_text *ret_error)
+static int check(void *made, struct error_text *ret_error)
 {
+    struct config_server *config = made;
     const struct config_instance *heartbeat = config_values_get(config->values, "heartbeat");
     unsigned timeout = config_values_line(heartbeat, "timeout");
 
@@ -247,49 +242,33 @@ static int check(struct config_server *config, struct error_text *ret_error)
     return check_classic(config, ret_error);
 }
 
-/* Takes the values. */
-static int make(struct config_values *values, struct config_server **ret_config, struct error_text *ret_error)
-{
-    struct config_server *config = calloc(1, sizeof *config);
-    int r = 0;
-
-    if (!config) {
-        r = error_set(ret_error, -ENOMEM, "%s: no memory", values->name);
-        config_values_free(values);
-        return r;
-    }
-    config->values = values;
-    for (size_t i = 0; i < values->instance_count && r == 0; i++) {
-        if (!values->instances[i].title)
-            r = config_values_store(values, &values->instances[i], config, ret_error);
-    }
-    if (r == 0)
-        r = store_services(config, ret_error);
-    if (r == 0)
-        r = check(config, ret_error);
-    if (r < 0) {
-        config_server_free(config);
-        return r;
-    }
-    *ret_config = config;
-    return 0;
-}
+static const struct config_kind kind = {
+    .table = &table,
+    .size = sizeof(struct config_server),
+    .values_offset = offsetof(struct config_server, values),
+    .store_titled = store_service,
+    .check = check,
+};
 
 int config_server_load(const char *path, struct config_server **ret_config, struct error_text *ret_error)
 {
-    struct config_values *values;
-    int r = config_values_load(&table, path, &values, ret_error);
+    void *config = NULL;
+    int r = config_kind_load(&kind, path, &config, ret_error);
 
-    return r < 0 ? r : make(values, ret_config, ret_error);
+    if (r == 0)
+        *ret_config = config;
+    return r;
 }
 
 int config_server_parse(const char *text, size_t len, const char *name, struct config_server **ret_config,
                         struct error_text *ret_error)
 {
-    struct config_values *values;
-    int r = config_values_parse(&table, text, len, name, &values, ret_error);
+    void *config = NULL;
+    int r = config_kind_parse(&kind, text, len, name, &config, ret_error);
 
-    return r < 0 ? r : make(values, ret_config, ret_error);
+    if (r == 0)
+        *ret_config = config;
+    return r;
 }
 
 void config_server_dump(const struct config_server *config, const struct config_note *notes, size_t count, FILE *out)
@@ -299,8 +278,5 @@ void config_server_dump(const struct config_server *config, const struct config_
 
 void config_server_free(struct config_server *config)
 {
-    if (!config)
-        return;
-    config_values_free(config->values);
-    free(config);
+    config_kind_free(&kind, config);
 }

@@ -325,26 +325,28 @@ int config_values_store(struct config_values *values, const struct config_instan
 {
     int r = 0;
 
-    for (size_t i = 0; i < instance->section->option_count && r == 0; i++) {
+    for (size_t i = 0; i < instance->section->option_count && r != -ENOMEM; i++) {
         struct store s = {values, instance, &instance->section->options[i], &instance->values[i], ret_error};
         void *at = (char *)base + s.option->offset;
+        int one;
 
         if (s.option->type == CONFIG_BOOL)
-            r = value_parse_bool(only_text(&s), at) < 0 ? bad(&s, 0, "true or false") : 0;
+            one = value_parse_bool(only_text(&s), at) < 0 ? bad(&s, 0, "true or false") : 0;
         else if (s.option->type == CONFIG_REAL)
-            r = store_real(&s, at);
+            one = store_real(&s, at);
         else if (s.option->type == CONFIG_METRICS)
-            r = store_metrics(&s, at);
+            one = store_metrics(&s, at);
         else if (s.option->type == CONFIG_TARGET)
-            r = store_target(&s, false, at);
+            one = store_target(&s, false, at);
         else if (s.option->type == CONFIG_WORD)
-            r = store_word(&s, at);
+            one = store_word(&s, at);
         else if (s.option->type <= CONFIG_SIZE)
-            r = store_number(&s, at);
+            one = store_number(&s, at);
         else if (!config_type_is_list(s.option->type))
-            r = store_text(&s, at);
+            one = store_text(&s, at);
         else
-            r = store_list(&s, base);
+            one = store_list(&s, base);
+        r = config_worse(r, one);
     }
     return r;
 }

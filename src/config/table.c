@@ -86,6 +86,11 @@ unsigned config_values_line(const struct config_instance *instance, const char *
     return 0;
 }
 
+int config_worse(int one, int other)
+{
+    return one == 0 || other == -ENOMEM ? other : one;
+}
+
 int config_values_fail(const struct config_values *values, unsigned line, struct error_text *ret_error,
                        const char *format, ...)
 {
@@ -96,13 +101,14 @@ int config_values_fail(const struct config_values *values, unsigned line, struct
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (line == 0)
-        return error_set(ret_error, -EINVAL, "%s: %s", values->name, text);
-    return error_set(ret_error, -EINVAL, "%s:%u: %s", values->name, line, text);
+        return error_add(ret_error, -EINVAL, "%s: %s", values->name, text);
+    return error_add(ret_error, -EINVAL, "%s:%u: %s", values->name, line, text);
 }
 
 int config_option_fail(const struct config_values *values, const char *option, const char *text,
                        struct error_text *ret_error)
 {
+    error_clear(ret_error);
     return config_values_fail(values, config_values_line(config_values_get(values, NULL), option), ret_error, "%s: %s",
                               option, text);
 }
@@ -178,7 +184,7 @@ static int parse_confuse(cfg_t *cfg, const char *text, const char *name, struct 
     r = cfg_parse_buf(cfg, text);
     if (confuse_report.line != 0) { /* whatever it returned */
         value_show(confuse_report.text, strlen(confuse_report.text), shown, sizeof shown);
-        return error_set(ret_error, -EINVAL,
+        return error_add(ret_error, -EINVAL,
                          "%s:%u: %s: expected \"option = value\", \"option = {value, value}\" or \"section {\"", name,
                          confuse_report.line, shown);
     }
@@ -317,8 +323,10 @@ int config_values_parse(const struct config_table *table, const char *text, size
     struct config_values *values = NULL;
     struct scan scan = {0};
     cfg_t *cfg = NULL;
-    int r = scan_text(text, len, name, table, &scan, ret_error);
+    int r;
 
+    error_clear(ret_error);
+    r = scan_text(text, len, name, table, &scan, ret_error);
     if (r < 0)
         return r;
     values = calloc(1, sizeof *values);
@@ -326,6 +334,7 @@ int config_values_parse(const struct config_table *table, const char *text, size
     if (values) {
         values->table = table;
         values->name = copy_text(values, name);
+        values->mistaken = scan.mistaken;
     }
     if (!values || !values->name || !cfg) {
         r = error_set(ret_error, -ENOMEM, "%s: no memory", name);

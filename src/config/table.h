@@ -86,10 +86,11 @@ struct config_values {
     struct config_instance *instances;
     size_t instance_count;
     struct config_block *blocks; /* everything above lies in these */
+    bool mistaken;               /* something was left out, about which there is an error text */
 };
 
 /* Parses text by a table. Returns 0 and owned values, in which every option has a value, or an error text and
- * -EINVAL or -ENOMEM. */
+ * -EINVAL or -ENOMEM. With a mistake that leaves the rest readable it returns 0 and `mistaken` values, too: there may be more to say. */
 int config_values_parse(const struct config_table *table, const char *text, size_t len, const char *name,
                         struct config_values **ret_values, struct error_text *ret_error);
 
@@ -114,11 +115,31 @@ const struct config_instance *config_values_get(const struct config_values *valu
 /* The line of an option of an instance, 0 if it has its default. */
 unsigned config_values_line(const struct config_instance *instance, const char *option);
 
-/* Sets "FILE:LINE: text" and returns -EINVAL. */
+/* The worse of two results: the first that failed, but -ENOMEM before all. */
+int config_worse(int one, int other);
+
+/* Adds "FILE:LINE: text" and returns -EINVAL. */
 int config_values_fail(const struct config_values *values, unsigned line, struct error_text *ret_error,
                        const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Writes every setting with its value and where it came from. */
 void config_values_dump(const struct config_values *values, const struct config_note *notes, size_t count, FILE *out);
+
+/* What becomes of the values of a kind of file. */
+struct config_kind {
+    const struct config_table *table;
+    size_t size;          /* of its struct */
+    size_t values_offset; /* where that keeps the values */
+    /* Takes a section that has a title. Returns 0, or an error text and -EINVAL or -ENOMEM. */
+    int (*store_titled)(void *config, const struct config_instance *instance, struct error_text *ret_error);
+    /* What options demand of each other, when all are good. As above. */
+    int (*check)(void *config, struct error_text *ret_error);
+};
+
+/* As config_server_load() and its kin. */
+int config_kind_load(const struct config_kind *kind, const char *path, void **ret_config, struct error_text *ret_error);
+int config_kind_parse(const struct config_kind *kind, const char *text, size_t len, const char *name, void **ret_config,
+                      struct error_text *ret_error);
+void config_kind_free(const struct config_kind *kind, void *config);
 
 #endif

@@ -30,7 +30,7 @@ static int check_config(const struct cli *cli)
     if (snapshot_load_config(cli->config, &config, &exit_code, &error) != 0 ||
         (cli->check && snapshot_check_files(config, &exit_code, &error) != 0)) {
         log_last_words();
-        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        log_lines(LOG_LEVEL_ERROR, NULL, 0, "", error.text);
         goto out;
     }
     if (cli->dump) {

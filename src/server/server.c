@@ -241,7 +241,7 @@ static void log_reload_failed(const char *why)
 {
     const struct log_field id = {LOG_ID(MESSAGE_RELOAD_REFUSED)};
 
-    log_event(LOG_LEVEL_ERROR, &id, 1, "reload failed, everything stays as it was: %s", why);
+    log_lines(LOG_LEVEL_ERROR, &id, 1, "reload failed, everything stays as it was: ", why);
 }
 
 /* A reload is over, done or failed; another one may begin. */
@@ -453,7 +453,7 @@ static int start_report(struct server *server)
     }
     r = report_prepare(server->report, server->snapshot->config, &error);
     if (r != 0) {
-        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        log_lines(LOG_LEVEL_ERROR, NULL, 0, "", error.text);
         return snapshot_exit_code(r, EX_UNAVAILABLE);
     }
     report_commit(server->report);
@@ -660,7 +660,7 @@ static int listen_somewhere(struct server *server)
         r = gate_set_congestion(server->gate, snapshot->config->congestion_control, &error);
     }
     if (r != 0) {
-        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        log_lines(LOG_LEVEL_ERROR, NULL, 0, "", error.text);
         return snapshot_exit_code(r, EX_UNAVAILABLE);
     }
     return EX_OK;
@@ -675,7 +675,7 @@ static int start(struct server *server)
 
     if (r != 0) {
         log_last_words();
-        log_message(LOG_LEVEL_ERROR, "%s", error.text);
+        log_lines(LOG_LEVEL_ERROR, NULL, 0, "", error.text);
         return exit_code;
     }
     log_set_level(server->snapshot->config->log_level);

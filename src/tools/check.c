@@ -135,11 +135,11 @@ static int check(const struct tool_command *command, const char *path, enum kind
             code = tool_printed(command);
         }
     } else if (kind == KIND_UNKNOWN && server_result == -EINVAL) {
-        tool_complain(command, "as etcp-server's: %s", server_error.text);
-        tool_complain(command, "as etcp-agent's: %s", agent_error.text);
+        tool_complain_lines(command, "as etcp-server's: ", server_error.text);
+        tool_complain_lines(command, "as etcp-agent's: ", agent_error.text);
         tool_complain(command, "its name does not tell which it is meant to be: use --server or --agent");
     } else {
-        tool_complain(command, "%s", kind == KIND_AGENT ? agent_error.text : server_error.text);
+        tool_complain_lines(command, "", kind == KIND_AGENT ? agent_error.text : server_error.text);
     }
     config_server_free(server);
     config_agent_free(agent);

@@ -11,6 +11,7 @@
 
 #include <etcp/etcp.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "net/cli.h"
 #include "tools/tool.h"
@@ -81,6 +82,16 @@ void tool_complain(const struct tool_command *command, const char *format, ...)
     va_start(arguments, format);
     complain(command, format, arguments);
     va_end(arguments);
+}
+
+void tool_complain_lines(const struct tool_command *command, const char *before, const char *text)
+{
+    const char *line = NULL;
+    int len = 0;
+
+    while ((line = error_next_line(&text, &len)) != NULL) {
+        tool_complain(command, "%s%.*s", before, len, line);
+    }
 }
 
 int tool_printed(const struct tool_command *command)

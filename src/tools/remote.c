@@ -194,7 +194,7 @@ int remote_start(struct remote *remote, const struct tool_command *command, cons
         return tool_usage(command, "%s", error.text);
     }
     if (config_agent_load(options->config, &remote->config, &error) < 0) {
-        tool_complain(command, "%s", error.text);
+        tool_complain_lines(command, "", error.text);
         return EX_CONFIG;
     }
     if (options->suite == 0 && remote->config->suite == CONFIG_SUITE_CLASSIC) {

@@ -42,6 +42,9 @@ int tool_usage(const struct tool_command *command, const char *format, ...) __at
 /* Prints "etcp COMMAND: ..." on stderr. */
 void tool_complain(const struct tool_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same for each line of a text, behind `before`. */
+void tool_complain_lines(const struct tool_command *command, const char *before, const char *text);
+
 /* Flushes stdout and returns EX_OK, or complains and returns EX_IOERR: what was printed was the result. */
 int tool_printed(const struct tool_command *command);
 

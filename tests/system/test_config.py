@@ -185,6 +185,16 @@ def test_missing_file(etcp, daemon):
 
 
 @pytest.mark.parametrize("daemon", DAEMONS)
+def test_all_mistakes_are_told_at_once(etcp, daemon):
+    path = etcp.write("x.conf", "colour = 1\nlog_level = loud\nheartbeat {\n  interval = 1\n}\n")
+    for way, run in ways(etcp, daemon, path):
+        assert run.status == EX_CONFIG, way
+        for line, what in (1, '"colour"'), (2, '"loud"'), (4, '"1" for heartbeat.interval'):
+            assert len(run.log.lines(r"%s:%d: .*%s" % (re.escape(str(path)), line, what))) == 1, run.log.text
+        assert len(run.log.lines()) == 3, run.log.text
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
 def test_a_folder_is_no_file(etcp, daemon):
     for way, run in ways(etcp, daemon, etcp.path):
         assert run.status == EX_CONFIG, way

@@ -372,3 +372,13 @@ def test_an_agent_that_loses_its_last_forward_says_what_to_do(etcp):
     assert not reload(tunnel.agent)
     assert "the last forward is gone" in tunnel.agent.log.text and "restart it" in tunnel.agent.log.text
     exchange(*tunnel.pair())
+
+
+def test_a_reload_tells_all_mistakes(world):
+    server = world.server()
+    change(server, "colour = 1\nlog_level = loud\n")
+    assert not reload(server)
+    server.log.wait("%s:2: .*loud" % server.config)
+    assert len(server.log.lines("reload failed, everything stays as it was: %s:1: .*colour" % server.config)) == 1
+    connection = world.connect(server)
+    connection.echo(connection.open(), b"as it was")

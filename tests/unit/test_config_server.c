@@ -758,10 +758,38 @@ static void lists_are_bounded(void)
     free(text);
 }
 
+static void all_mistakes_are_told(void)
+{
+    bad("bindd = 1\nlog_level = loud\nlimits {\n max_streams = 0\n max_stream = {1,\n 2}\n}\nworkers = 1\nworkers = 2\n"
+        "service \"x\" { type = echo }\nservice \"Y\" { type = forward allow = {\"*\"} to = nowhere }",
+        "server.conf:1: unknown option or section \"bindd\": expected one of: " SERVER_WORDS
+        "\nserver.conf:5: unknown option \"max_stream\" in section \"limits\": expected one of: max_connections "
+        "max_connections_per_address max_handshakes max_streams handshake_timeout idle_timeout max_message"
+        "\nserver.conf:9: \"workers\" is given twice: expected it once, see line 8"
+        "\nserver.conf:2: bad value \"loud\" for log_level: expected one of: error warning notice info debug"
+        "\nserver.conf:4: bad value \"0\" for limits.max_streams: expected a whole number from 1 to 65535"
+        "\nserver.conf:10: service \"x\" has no \"allow\": expected allow = {...}, {\"*\"} for everybody"
+        "\nserver.conf:11: bad title of a service: expected a service name: 1 to 64 of a-z 0-9 . _ -, the first a "
+        "letter or "
+        "digit"
+        "\nserver.conf:11: service.to: bad address \"nowhere\": expected host:port, [v6]:port or unix:/path");
+    /* What makes the rest unreadable is the last. */
+    bad("log_level = loud\nbindd = {1,\nworkers = 2000\n",
+        "server.conf:2: unknown option or section \"bindd\": expected one of: " SERVER_WORDS);
+    bad("x = 1\nlimits {\n y = 'open\n",
+        "server.conf:1: unknown option or section \"x\": expected one of: " SERVER_WORDS
+        "\nserver.conf:3: unknown option \"y\" in section \"limits\": expected one of: "
+        "max_connections max_connections_per_address max_handshakes max_streams "
+        "handshake_timeout idle_timeout max_message");
+    bad("x = 1\n|", "server.conf:1: unknown option or section \"x\": expected one of: " SERVER_WORDS
+                    "\nserver.conf:2: unexpected character '|': expected values with such characters in quotes");
+}
+
 static const struct check_case cases[] = {
     CHECK_CASE(defaults_are_those_of_the_manual),
     CHECK_CASE(every_option_is_taken),
     CHECK_CASE(unknown_names_are_errors),
+    CHECK_CASE(all_mistakes_are_told),
     CHECK_CASE(metrics_and_status_are_read),
     CHECK_CASE(wrong_values_are_errors),
     CHECK_CASE(wrong_addresses_are_errors),

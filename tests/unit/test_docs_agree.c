@@ -68,7 +68,7 @@ static void sample_shows_every_default(const struct config_table *table, const c
     char *commented = read_source(sample);
     char *text = uncomment(commented);
 
-    if (config_values_parse(table, text, strlen(text), sample, &values, &error) < 0)
+    if (config_values_parse(table, text, strlen(text), sample, &values, &error) < 0 || values->mistaken)
         (void)fprintf(stderr, "%s\n", error.text);
     CHECK(values != NULL);
     for (size_t i = 0; i < values->instance_count; i++) {
