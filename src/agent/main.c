@@ -318,16 +318,6 @@ int main(int argc, char **argv)
     bool config_bad;
     int code, result;
 
-    if (!cli_hold_standard_descriptors()) {
-        return EX_OSERR;
-    }
-    if (log_open() < 0) {
-        log_message(LOG_LEVEL_WARNING, "ETCP_LOG: expected error, warning, notice, info or debug; ignored");
-    }
-    if (etcp_init() < 0) {
-        log_message(LOG_LEVEL_ERROR, "%s", etcp_strerror(ETCP_EINIT));
-        return EX_OSERR;
-    }
     code = cli_parse(&program, argc, argv, &cli);
     if (code != CLI_GO_ON) {
         return code;

@@ -50,7 +50,7 @@ void cli_print_version(const char *name, FILE *out)
                   aes ? "" : " (default)");
 }
 
-bool cli_hold_standard_descriptors(void)
+static bool hold_standard_descriptors(void)
 {
     int fd;
 
@@ -61,6 +61,21 @@ bool cli_hold_standard_descriptors(void)
         (void)close(fd);
     }
     return fd >= 0;
+}
+
+int cli_begin(void)
+{
+    if (!hold_standard_descriptors()) {
+        return EX_OSERR;
+    }
+    if (log_open() < 0) {
+        log_message(LOG_LEVEL_WARNING, "ETCP_LOG: expected error, warning, notice, info or debug; ignored");
+    }
+    if (etcp_init() < 0) {
+        log_message(LOG_LEVEL_ERROR, "%s", etcp_strerror(ETCP_EINIT));
+        return EX_OSERR;
+    }
+    return CLI_GO_ON;
 }
 
 static int usage(const struct cli_program *program)
@@ -82,8 +97,11 @@ int cli_parse(const struct cli_program *program, int argc, char **argv, struct c
     };
     struct cli cli = {0};
     enum log_level level;
-    int option;
+    int option, code = cli_begin();
 
+    if (code != CLI_GO_ON) {
+        return code;
+    }
     while ((option = getopt_long(argc, argv, "c:tT", options, NULL)) != -1) {
         switch (option) {
         case 'c':

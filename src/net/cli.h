@@ -25,11 +25,12 @@ enum {
     CLI_GO_ON = -1,
 };
 
-/* Opens /dev/null wherever standard input, output or error is closed: a file or socket that got their number later would be
- * printed into. The first thing that a program does. Returns false if that fails (nobody can be told). */
-bool cli_hold_standard_descriptors(void);
+/* The first thing that a program does. Opens /dev/null wherever standard input, output or error is closed, or a file or socket that
+ * got their number later would be printed into; opens the log; prepares libetcp. Returns CLI_GO_ON, else the code to exit
+ * with, and has said why where that could be done. */
+int cli_begin(void);
 
-/* Reads the options; --log-level goes to log_force_level(), so log_open() must have been called. --help and --version are
+/* Begins, and reads the options of a daemon; --log-level goes to log_force_level(). --help and --version are
  * answered here, wrong usage too (on stderr). Returns CLI_GO_ON with *ret_cli filled, else the code to exit with. */
 int cli_parse(const struct cli_program *program, int argc, char **argv, struct cli *ret_cli);
 

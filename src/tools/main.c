@@ -126,18 +126,13 @@ int tool_exit_code(int error)
 
 int main(int argc, char **argv)
 {
-    if (!cli_hold_standard_descriptors()) {
-        return EX_OSERR;
-    }
-    if (log_open() < 0) {
-        log_message(LOG_LEVEL_WARNING, "ETCP_LOG: expected error, warning, notice, info or debug; ignored");
+    const int code = cli_begin();
+
+    if (code != CLI_GO_ON) {
+        return code;
     }
     /* Results go to stdout, and what the user did wrong is told by the command: the log is for surprises. */
     log_set_level(LOG_LEVEL_WARNING);
-    if (etcp_init() < 0) {
-        (void)fprintf(stderr, "etcp: %s\n", etcp_strerror(ETCP_EINIT));
-        return EX_OSERR;
-    }
     (void)signal(SIGPIPE, SIG_IGN);
 
     if (argc < 2) {
