@@ -34,11 +34,15 @@
 #include "net/ring.h"
 
 /* A window grows with the path up to this, while the socket keeps up. */
-enum { WINDOW_MAX = 4 * 1024 * 1024 };
+enum { WINDOW_MAX = 8 * 1024 * 1024 };
 
 /* By how much all windows of a loop may have grown together: so much more than the first window of each stream may wait for
  * sockets that have stopped taking it. */
 enum { WINDOWS_MAX = 64 * 1024 * 1024 };
+
+/* A window should hold what comes in so many round trips. Two are under way: data, and credit that comes back. While something
+ * that was lost is repeated, all that follows it waits, and with it the credit for it: that takes one more, and often two. */
+enum { WINDOW_ROUND_TRIPS = 4 };
 
 /* Over a shorter round trip the first window is enough for gigabits. */
 #define WINDOW_ROUND_TRIP_US 1000u
@@ -250,7 +254,7 @@ static void count_revoked(struct splice *splice, size_t len)
     }
 }
 
-/* A window that was taken in less than two round trips is what holds the peer up: half of it was on the way all the time. */
+/* A window that was taken in a few round trips may be what holds the peer up. */
 static void grow_window(struct splice *splice, size_t len)
 {
     uint64_t taken_us, round_trip_us;
@@ -266,7 +270,7 @@ static void grow_window(struct splice *splice, size_t len)
     splice->window_taken = 0;
     taken_us = loop_now_us() - splice->window_since_us;
     round_trip_us = splice->window < WINDOW_MAX ? link_round_trip_us(splice->link) : 0;
-    narrow = (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < 2 * round_trip_us) ||
+    narrow = (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < WINDOW_ROUND_TRIPS * round_trip_us) ||
              (splice->window < WINDOW_FAST && taken_us < WINDOW_FAST_US);
     if (narrow && !is_behind(splice->fd, splice->window)) {
         widen_window(splice);
