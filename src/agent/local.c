@@ -81,6 +81,24 @@ void local_alight(struct local *local)
     local->carrier = NULL;
 }
 
+bool local_rotate(struct carrier *carrier)
+{
+    struct local *first = *carrier_user(carrier), *last = first;
+
+    if (first == NULL || first->beside == NULL) {
+        return false;
+    }
+    while (last->beside != NULL) {
+        last = last->beside;
+    }
+    *carrier_user(carrier) = first->beside;
+    first->beside->before = NULL;
+    last->beside = first;
+    first->before = last;
+    first->beside = NULL;
+    return true;
+}
+
 /* ---- Who it is ------------------------------------------------------------------------------------------------------- */
 
 void local_identify(struct local *local, const struct address *from)

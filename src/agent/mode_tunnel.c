@@ -405,7 +405,7 @@ static void on_stream_event(const struct etcp_event *event, void *user)
         splice_peer_closed(local->splice);
         break;
     case ETCP_EVENT_CREDIT:
-        splice_writable(local->splice);
+        splice_writable(local->splice, false);
         break;
     case ETCP_EVENT_STREAM_ERROR:
         if (!retried(local, event)) {
@@ -420,11 +420,12 @@ static void on_stream_event(const struct etcp_event *event, void *user)
 static void on_carrier_writable(struct carrier *carrier, void *user)
 {
     struct local *next = NULL;
+    bool shared = local_rotate(carrier);
 
     (void)user;
     for (struct local *local = *carrier_user(carrier); local != NULL; local = next) {
         next = local->beside;
-        splice_writable(local->splice);
+        splice_writable(local->splice, shared);
     }
 }
 

@@ -544,9 +544,10 @@ void splice_peer_closed(struct splice *splice)
     }
 }
 
-void splice_writable(struct splice *splice)
+void splice_writable(struct splice *splice, bool shared)
 {
     if (splice->fd >= 0 && splice->error == 0 && splice->blocked && !splice->socket_closed) {
+        splice->much = splice->much && !shared;
         read_socket(splice);
         settle(splice);
     }

@@ -72,6 +72,23 @@ bool service_hold(struct service_stream *stream, size_t bytes)
     return true;
 }
 
+void service_rotate(struct service_streams *streams)
+{
+    struct service_stream *first = streams->first, *last = first;
+
+    if (first == NULL || first->next == NULL) {
+        return;
+    }
+    while (last->next != NULL) {
+        last = last->next;
+    }
+    streams->first = first->next;
+    streams->first->previous = NULL;
+    last->next = first;
+    first->previous = last;
+    first->next = NULL;
+}
+
 void service_account(struct service_streams *streams, size_t *unlisted)
 {
     for (const struct service_stream *stream = streams->first; stream != NULL; stream = stream->next) {

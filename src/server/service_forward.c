@@ -155,7 +155,7 @@ static void forward_peer_closed(struct service_stream *stream)
 
 static void forward_writable(struct service_stream *stream)
 {
-    splice_writable(forward_of(stream)->splice);
+    splice_writable(forward_of(stream)->splice, stream->owner->first->next != NULL);
 }
 
 static void forward_release(struct service_stream *stream)

@@ -321,6 +321,7 @@ static void on_writable(struct link *link, void *user)
     struct service_stream *next = NULL;
 
     (void)link;
+    service_rotate(&session->streams);
     /* Each has its turn even when the first has filled the socket again: it is by asking in vain that the others make sure of
      * being told next time. */
     for (struct service_stream *stream = session->streams.first; stream != NULL; stream = next) {

@@ -60,6 +60,44 @@ class Relay:
         self.listener.close()
 
 
+class Narrow:
+    """Relays connections to `target` a little at a time: whoever sends much finds that nothing more is taken, again and again."""
+
+    def __init__(self, target, piece=16384, pause=0.002):
+        self.target, self.piece, self.pause = target, piece, pause
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # of the connections that it accepts, too
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen()
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.socket()
+                far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+                far.connect(self.target)
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
+
+    def carry(self, one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(self.piece):
+                other.sendall(data)
+                time.sleep(self.pause)  # the path is that narrow
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
 class Path:
     """Relays connections to `target` with a delay in each direction, and measures how much is on the way: a path with a lot of
     room. The sockets' own buffers add to neither."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Streams whose readers have stopped: each holds its window and no more, and the others don't notice."""
 
+import contextlib
 import json
 import random
 import socket
@@ -10,8 +11,8 @@ import pytest
 
 import programs
 from harness import TIMEOUT, eventually
-from relay import Path
-from tunnel import Tunnel, allow_descriptors, fill, read_to_end
+from relay import Narrow, Path
+from tunnel import Tunnel, allow_descriptors, exchange, fill, read_to_end
 
 WINDOW = 262144  # docs/security.md: the first window, and by how much all windows of a loop may have grown
 GROWN = 64 * 1024 * 1024
@@ -172,6 +173,45 @@ def test_all_streams_stalled_both_ways(etcp):
         client.close()
         backend.close()
     assert memory.is_free()
+
+
+@pytest.mark.parametrize("way", (1, -1), ids=("up", "down"))
+def test_bulk_leaves_room_for_others(etcp, way):
+    """Streams that always have more to send than the connection takes, and one beside them that rarely has a few bytes."""
+    tunnel = UnixTunnel(etcp, start=False, agent={"max_connections": 1})
+    tunnel.start_server()
+    with Narrow(tunnel.server.address) as path:
+        tunnel.start_agent(path.port)
+        quiet = [tunnel.pair()]
+        bulk = [tunnel.pair()[::way] for _ in range(20)]
+        quiet.append(tunnel.pair())  # of the others, some are older and some are younger
+        received, stop = [0], threading.Event()
+
+        def send(sock):
+            sock.settimeout(0.5)
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError, BrokenPipeError):
+                    sock.send(DATA[:1000000])
+            sock.shutdown(socket.SHUT_WR)
+
+        def receive(sock):
+            while data := sock.recv(1 << 18):
+                received[0] += len(data)
+
+        def talk():
+            try:
+                # By then windows have grown, and it is the connection that holds up the bulk.
+                eventually(lambda: received[0] > 15_000_000, "bulk goes through")
+                for client, backend in quiet * 5:
+                    exchange(client, backend)
+            finally:
+                stop.set()
+
+        parallel(
+            [lambda ends=ends: send(ends[0]) for ends in bulk]
+            + [lambda ends=ends: receive(ends[1]) for ends in bulk]
+            + [talk]
+        )
 
 
 def test_grown_windows_are_bounded_together(etcp):
