@@ -193,7 +193,7 @@ static int spin(struct loop *loop)
 
     loop->spins++;
     while (!loop->stopping && loop->busy_poll_us > 0) {
-        int r = turn(loop, EVLOOP_NONBLOCK);
+        int r = turn(loop, EVLOOP_NONBLOCK | EVLOOP_ONCE);
         uint64_t now = loop_now_us();
 
         if (r < 0) {
