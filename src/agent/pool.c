@@ -25,8 +25,13 @@ enum {
 #define QUIET_KIB_PER_S 256u
 #define SAMPLE_US       100000u
 
-/* After a carrier that could not be made, or was full. */
+/* After a carrier that could not be made, or that was sent away as soon as it was there. */
 #define HOLD_US 1000000u
+
+/* How long the server's word counts that there are too many streams in a connection; with none, it is still at work on what has
+ * ended here. */
+#define FULL_US       5000000u
+#define FULL_EMPTY_US 1000000u
 
 struct carrier {
     struct pool *pool;
@@ -36,7 +41,7 @@ struct carrier {
     struct link *link;               /* NULL: not up */
     void *user;
     size_t streams;
-    uint64_t idle_since_us;
+    uint64_t up_us, idle_since_us;
     uint64_t sampled_us, sampled_bytes; /* how much it had moved in large records, and when */
     bool listed_idle;                   /* which list it is in */
     bool draining;                      /* takes no more streams */
@@ -62,6 +67,7 @@ struct pool {
     size_t waiting;
     struct event *timer; /* surplus carriers, and the end of the hold */
     uint64_t hold_until_us;
+    uint64_t full_until_us; /* until then a carrier may be full */
     bool stopping;
 };
 
@@ -158,11 +164,29 @@ static void on_up(struct client *client, struct link *link, void *user)
     struct pool *pool = carrier->pool;
 
     carrier->link = link;
-    carrier->sampled_us = loop_now_us();
+    carrier->up_us = carrier->sampled_us = loop_now_us();
     pool->connecting--;
     pool->serving += !is_leaving(carrier);
     list_again(carrier);
     log_message(LOG_LEVEL_DEBUG, "one more connection to %s: %zu", client_server_text(client), pool->count + 1);
+    pool->handler->ready(pool->user);
+}
+
+/* The server says that it shuts down: the carrier takes no more, and goes if it has nothing to finish. A server that says so to
+ * each newcomer is not asked for another one at once. */
+static void announce(struct carrier *carrier)
+{
+    struct pool *pool = carrier->pool;
+    const uint64_t now = loop_now_us();
+
+    carrier->announced = true;
+    if (carrier->client != NULL && now - carrier->up_us < HOLD_US) {
+        pool->hold_until_us = now + HOLD_US;
+    }
+    if (carrier->streams == 0) {
+        end_carrier(carrier, NULL);
+    }
+    pool_drain(carrier);
     pool->handler->ready(pool->user);
 }
 
@@ -171,9 +195,7 @@ static void carrier_event(struct carrier *carrier, const struct etcp_event *even
     struct pool *pool = carrier->pool;
 
     if (event->type == ETCP_EVENT_DRAIN) {
-        carrier->announced = true;
-        pool_drain(carrier);
-        pool->handler->ready(pool->user);
+        announce(carrier);
     } else if (event->type == ETCP_EVENT_OPEN) {
         etcp_stream_fail(event->stream, ETCP_CODE_NO_SUCH_SERVICE, "this agent serves nothing");
     } else if (event->stream != NULL && etcp_stream_user(event->stream) != NULL) {
@@ -270,6 +292,19 @@ static bool is_full(const struct carrier *carrier, uint64_t now)
     return carrier->streams >= carrier->full_at && now < carrier->full_until_us;
 }
 
+/* Idle ones that take a stream. */
+static size_t count_ready(const struct pool *pool)
+{
+    const uint64_t now = loop_now_us();
+    size_t ready = pool->idle_count;
+
+    for (const struct carrier *carrier = pool->idle; carrier != NULL && now < pool->full_until_us;
+         carrier = carrier->next) {
+        ready -= is_full(carrier, now);
+    }
+    return ready;
+}
+
 /* Of those that carry streams, the one that has the fewest, NULL if there is none. */
 static struct carrier *least_loaded(struct pool *pool, bool only_quiet)
 {
@@ -363,7 +398,7 @@ void pool_want(struct pool *pool, size_t waiting)
     const size_t wanted = shares_quiet(pool) ? 0 : waiting + config_of(pool)->spare_connections;
 
     pool->waiting = waiting;
-    while (may_make(pool) && pool->connecting < CONNECTING_MAX && pool->connecting + pool->idle_count < wanted) {
+    while (may_make(pool) && pool->connecting < CONNECTING_MAX && pool->connecting + count_ready(pool) < wanted) {
         if (make_carrier(pool) != 0) {
             pool->hold_until_us = loop_now_us() + HOLD_US;
         }
@@ -413,7 +448,10 @@ void pool_drain(struct carrier *carrier)
 void pool_full(struct carrier *carrier)
 {
     carrier->full_at = carrier->streams - 1;
-    carrier->full_until_us = loop_now_us() + HOLD_US;
+    carrier->full_until_us = loop_now_us() + (carrier->full_at > 0 ? FULL_US : FULL_EMPTY_US);
+    if (carrier->full_until_us > carrier->pool->full_until_us) {
+        carrier->pool->full_until_us = carrier->full_until_us;
+    }
 }
 
 bool carrier_announced(const struct carrier *carrier)

@@ -432,6 +432,38 @@ def test_spare_connections_are_replaced_at_once(etcp):
     opened_on.send_frame(peer.frame(peer.DATA, stream, b"x"))
 
 
+def test_an_idle_connection_that_is_announced_the_end_is_given_up(etcp):
+    """A server that never says the second Goodbye holds nothing of the agent's; nor does one that says so to all who come."""
+    world = World(etcp, spare_connections=1, max_connections=64)
+    busy = world.connect(b"busy")
+    spare = world.server()
+    on = next_open(world.first, spare)
+    stream = opened(on, b"busy")
+    idle = spare if on is world.first else None
+    if idle is None:
+        idle = world.server()
+    for _ in range(3):
+        announce(idle)
+        frames, how = idle.frames_to_end()
+        assert [frame.code for frame in frames] == [peer.CODE_OK] and how == "fin"
+        idle.close()
+        idle = world.server()
+    carries(on, stream, busy)
+
+
+def test_a_server_that_refuses_every_stream_as_one_too_many(etcp):
+    """Connections are made up to the limit, each is tried, and then the local connection waits for its time to end."""
+    world = World(etcp, forward='wait = "500ms"', max_connections=3)
+    client = world.connect(b"question")
+    fail(world.first, opened(world.first, b"question"), peer.CODE_LIMIT)
+    servers = [world.first]
+    for _ in range(2):
+        servers.append(world.server())
+        fail(servers[-1], opened(servers[-1], b"question"), peer.CODE_LIMIT)
+    assert is_reset(client)
+    world.agent.log.wait("reset: the server takes no more streams in a connection, and no other connection")
+
+
 def test_while_the_first_connection_drains_others_are_made(etcp):
     """Its streams go on; new ones are carried by others, though only one connection is allowed."""
     world = World(etcp)
