@@ -297,18 +297,18 @@ static void hear_goodbye(struct client *client, const struct etcp_event *event)
 
 void client_explain_refusal(const char *service, const struct etcp_event *event, struct client_refusal *ret_refusal)
 {
-    char reason[ETCP_REASON_MAX + 1] = "";
-    const char *advice = "";
+    char reason[4 * ETCP_REASON_MAX + 1] = "";
 
     (void)log_escape(event->reason, event->reason_len, reason, sizeof(reason));
-    (void)snprintf(ret_refusal->cause, sizeof(ret_refusal->cause), "service \"%s\": %s%s%s%s", service,
-                   etcp_code_name(event->code), reason[0] != '\0' ? " (" : "", reason, reason[0] != '\0' ? ")" : "");
+    (void)snprintf(ret_refusal->what, sizeof(ret_refusal->what), "%s%s%s%s", etcp_code_name(event->code),
+                   reason[0] != '\0' ? " (" : "", reason, reason[0] != '\0' ? ")" : "");
+    (void)snprintf(ret_refusal->cause, sizeof(ret_refusal->cause), "service \"%s\": %s", service, ret_refusal->what);
+    ret_refusal->advice = "";
     if (event->code == ETCP_CODE_NO_SUCH_SERVICE) {
-        advice = "; name a service that the server's configuration has";
+        ret_refusal->advice = "; name a service that the server's configuration has";
     } else if (event->code == ETCP_CODE_UNAUTHORIZED) {
-        advice = "; the server's administrator must put this agent's name into the service's allow list";
+        ret_refusal->advice = "; the server's administrator must put this agent's name into the service's allow list";
     }
-    (void)snprintf(ret_refusal->advice, sizeof(ret_refusal->advice), "%s", advice);
 }
 
 static const char *refusal_name(int code)

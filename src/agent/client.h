@@ -85,8 +85,9 @@ void client_abort(struct client *client, const char *cause);
 
 /* What a Stream Error says about a service, for people, escaped: without and with what to do about it. */
 struct client_refusal {
-    char cause[CLIENT_CAUSE_BYTES];
-    char advice[CLIENT_CAUSE_BYTES]; /* "; do this", or "" */
+    char what[4 * ETCP_REASON_MAX + 64];   /* its code and reason */
+    char cause[4 * ETCP_REASON_MAX + 160]; /* the same behind the service's name */
+    const char *advice;                    /* "; do this", or "" */
 };
 void client_explain_refusal(const char *service, const struct etcp_event *event, struct client_refusal *ret_refusal);
 

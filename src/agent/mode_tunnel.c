@@ -18,6 +18,7 @@
 
 #include <event2/event.h>
 
+#include "agent/client.h"
 #include "agent/local.h"
 #include "agent/pool.h"
 #include "agent/port.h"
@@ -30,7 +31,7 @@
 #include "net/loop.h"
 #include "net/splice.h"
 
-enum { DESCRIPTORS_BESIDE = 64, REASON_TEXT_BYTES = 4 * ETCP_REASON_MAX + 1 };
+enum { DESCRIPTORS_BESIDE = 64 };
 
 /* A server that has not taken a stream says so within a round trip. After so long nothing is kept for another one. */
 #define FORGET_US 5000000u
@@ -378,11 +379,11 @@ static bool retried(struct local *local, const struct etcp_event *event)
 
 static void refused(struct local *local, const struct etcp_event *event)
 {
-    char reason[REASON_TEXT_BYTES], text[REASON_TEXT_BYTES + 64];
+    struct client_refusal refusal;
+    char text[sizeof(refusal.what) + 128];
 
-    (void)log_escape(event->reason, event->reason_len, reason, sizeof(reason));
-    (void)snprintf(text, sizeof(text), "%s%s%s%s", etcp_code_name(event->code), reason[0] != '\0' ? " (" : "", reason,
-                   reason[0] != '\0' ? ")" : "");
+    client_explain_refusal(local->port->service, event, &refusal);
+    (void)snprintf(text, sizeof(text), "%s%s", refusal.what, refusal.advice);
     /* A reset is what TCP connections end with now and then. */
     local_log(local, event->code == ETCP_CODE_RESET ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
               event->code == ETCP_CODE_RESET ? "reset by the server's side" : "refused by the server", text);

@@ -198,7 +198,7 @@ def test_backend_that_does_not_answer(etcp):
 
 def test_unauthorised_agents_reach_nothing(etcp):
     tunnel = Tunnel(etcp, allow='{"somebody-else"}')
-    refused(etcp, tunnel, "unauthorized")
+    refused(etcp, tunnel, "unauthorized .*; the server.s administrator must put this agent.s name into")
     tunnel.listener.setblocking(False)
     with pytest.raises(BlockingIOError):
         tunnel.listener.accept()
@@ -209,7 +209,7 @@ def test_a_service_that_is_not_there(etcp):
     tunnel.service = ""
     tunnel.start_server()
     tunnel.start_agent(tunnel.server.port)
-    refused(etcp, tunnel, "no-such-service")
+    refused(etcp, tunnel, "no-such-service.*; name a service that")
 
 
 def test_an_agent_that_is_no_longer_allowed_is_cut(etcp):
