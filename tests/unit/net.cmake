@@ -6,3 +6,4 @@ etcp_test(unit-resolve SOURCES test_resolve.c LIBS etcp_net Threads::Threads LAB
 etcp_test(unit-link SOURCES test_link.c LIBS etcp_net LABELS unit)
 etcp_test(unit-http SOURCES test_http.c LIBS etcp_net LABELS unit)
 etcp_test(unit-ring SOURCES test_ring.c LIBS etcp_net LABELS unit)
+etcp_test(unit-kept SOURCES test_kept.c ${PROJECT_SOURCE_DIR}/src/net/kept.c LIBS etcp LABELS unit)
