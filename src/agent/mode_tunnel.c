@@ -333,6 +333,8 @@ static bool take_back(struct local *local, const char *why, bool anew)
 
     if (anew || local->deadline_us == 0) {
         local->deadline_us = loop_now_us() + local->port->wait_us;
+    } else if (loop_now_us() >= local->deadline_us) {
+        return false; /* or servers that refuse late would keep it for ever */
     }
     if (!tunnel->stopping && start_waiting(local)) {
         kept = splice_take_apart(local->splice, &local->fd);

@@ -5,6 +5,7 @@ another stream begins with the same bytes. The servers here are the tests' own, 
 import os
 import select
 import socket
+import time
 
 import pytest
 
@@ -409,6 +410,19 @@ def test_more_streams_than_the_server_takes(etcp):
     tunnel = Tunnel(etcp, limits="max_streams = 2", forward='wait = "5min"', agent={"max_connections": 3})
     Traffic(tunnel.address, tunnel.listener, 40 if sanitized() else 100, size=20000).run(4 * TIMEOUT)
     assert "refused by the server" not in tunnel.agent.log.text and "reset" not in tunnel.agent.log.text
+
+
+def test_refusals_that_take_their_time(etcp):
+    """Each connection refuses the stream, but late: the time of the local connection ends all the same."""
+    world = World(etcp, forward='wait = "2s"', max_connections=64)
+    client = world.connect(b"question")
+    fail(world.first, opened(world.first, b"question"), peer.CODE_LIMIT)
+    second = world.server()
+    stream = opened(second, b"question")
+    time.sleep(2.1)  # its time, which has begun with the first refusal
+    fail(second, stream, peer.CODE_LIMIT)
+    assert is_reset(client)
+    world.agent.log.wait("forward test: .* refused by the server: limit")
 
 
 # ---- Connections are replaced
