@@ -78,7 +78,11 @@ class Narrow:
                 near, _ = self.listener.accept()
                 far = socket.socket()
                 far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-                far.connect(self.target)
+                try:
+                    far.connect(self.target)
+                except ConnectionRefusedError:
+                    near.close()
+                    continue
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
 

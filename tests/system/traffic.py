@@ -23,10 +23,10 @@ def expected(seed, offset, length):
 class End:
     """One end of one connection: what it sends, what it must get, and how it behaves."""
 
-    def __init__(self, name, seed, size, other_seed, other_size, reset_at=None, stall_at=None):
+    def __init__(self, name, seed, size, other_seed, other_size, reset_at=None, stall_at=None, piece=PIECE):
         self.name, self.seed, self.size = name, seed, size
         self.other_seed, self.other_size = other_seed, other_size
-        self.reset_at, self.stall_at = reset_at, stall_at
+        self.reset_at, self.stall_at, self.piece = reset_at, stall_at, piece
         self.sock = self.other = None
         self.sent = self.received = 0
         self.head = b""  # goes before the data
@@ -78,7 +78,7 @@ class End:
             if self.head:
                 self.head = self.head[self.sock.send(self.head) :]
             elif self.sent < self.size:
-                self.sent += self.sock.send(expected(self.seed, self.sent, min(PIECE, self.size - self.sent)))
+                self.sent += self.sock.send(expected(self.seed, self.sent, min(self.piece, self.size - self.sent)))
             if not self.head and self.reset_at is not None and self.sent >= self.reset_at:
                 self.reset()
             elif not self.head and self.sent == self.size:
@@ -93,13 +93,18 @@ class End:
 
 
 class Traffic:
-    """`count` connections to `address`, whose other ends come to `listener`."""
+    """`count` connections to `address`, whose other ends come to `listener`: all at once, or so many at a time. A part of them
+    is unruly, and another part talks, that is, sends little, and in small pieces."""
 
-    def __init__(self, address, listener, count, seed=1, size=60000, unruly=0.0):
+    def __init__(self, address, listener, count, seed=1, size=60000, unruly=0.0, talking=0.0, at_once=None):
         rng = random.Random(seed)
         self.address, self.listener = address, listener
         self.selector = selectors.DefaultSelector()
         self.pairs = [self.pair(rng, number, size, unruly) for number in range(count)]
+        self.later = list(self.pairs[at_once:]) if at_once else []
+        for pair in self.pairs:
+            if rng.random() < talking:
+                self.make_talk(rng, *pair)
         self.ends = 0
 
     @staticmethod
@@ -121,6 +126,17 @@ class Traffic:
         client.head = struct.pack(">I", number)
         return client, backend
 
+    @staticmethod
+    def make_talk(rng, *pair):
+        for end in pair:
+            end.piece = rng.randrange(1, 300)
+            end.size = min(end.size, rng.randrange(40) * end.piece)
+            end.other.other_size = end.size
+            if end.reset_at is not None:
+                end.reset_at = min(end.reset_at, end.size)
+            if end.other.stall_at is not None:
+                end.other.stall_at = min(end.other.stall_at, end.size) or 1
+
     def connect(self, end):
         end.sock = socket.socket()
         end.sock.setblocking(False)
@@ -139,6 +155,8 @@ class Traffic:
         if end.over and end.sock.fileno() >= 0:
             end.sock.close()
             self.ends += 1
+            if self.later and end.name.startswith("client"):
+                self.connect(self.later.pop(0)[0])
 
     def accept(self):
         try:
@@ -166,6 +184,7 @@ class Traffic:
             sock.close()  # reset before it could say
             return
         end = self.pairs[struct.unpack(">I", head)[0]][1]
+        assert end.sock is None, "%s has come twice" % end.name
         end.sock = sock
         self.watch(end)
 
@@ -175,7 +194,7 @@ class Traffic:
         self.strangers = {}
         self.listener.setblocking(False)
         self.selector.register(self.listener, selectors.EVENT_READ, self.listener)
-        for client, _ in self.pairs:
+        for client, _ in self.pairs[: len(self.pairs) - len(self.later)]:
             self.connect(client)
         while not self.finished():
             assert time.monotonic() < deadline, "not in time: " + self.describe()
