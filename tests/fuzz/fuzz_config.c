@@ -38,10 +38,18 @@ static struct text dump_agent(const struct config_agent *config)
 
 static void check_error(int error, const struct error_text *text)
 {
+    const char *at = text->text, *line = NULL;
+    size_t lines = 0;
+    int len = 0;
+
     CHECK(error < 0);
     CHECK(strnlen(text->text, sizeof(text->text)) < sizeof(text->text));
-    CHECK(text->text[0] != '\0' && strchr(text->text, '\n') == NULL);
-    CHECK(strstr(text->text, "input") != NULL);
+    while ((line = error_next_line(&at, &len)) != NULL) {
+        CHECK(len > 0 && memchr(line, '\n', (size_t)len) == NULL);
+        CHECK(lines == ERROR_LINES_MAX || strncmp(line, "input", 5) == 0);
+        lines++;
+    }
+    CHECK(lines > 0 && lines <= ERROR_LINES_MAX + 1);
 }
 
 static void run_server(const char *data, size_t size)
