@@ -158,6 +158,7 @@ struct search {
     const struct config_agent *config;
     const char *name;
     const struct address *address;
+    const struct port *made; /* for forwards before it, which may have taken ports that are there */
     bool by_name;
 };
 
@@ -171,11 +172,19 @@ static bool fits(const struct search *search, const struct listener *listener)
     return !named && listener_is_for(listener, search->address);
 }
 
+static bool is_renewed(const struct port *port, const struct port *made)
+{
+    while (made != NULL && made->renews != port) {
+        made = made->next;
+    }
+    return made != NULL;
+}
+
 /* The port that listens for a forward, NULL if none does. */
 static struct port *find_port(struct port *ports, const struct search *search)
 {
     for (; ports != NULL; ports = ports->next) {
-        if (ports->listener != NULL && fits(search, ports->listener) &&
+        if (ports->listener != NULL && fits(search, ports->listener) && !is_renewed(ports, search->made) &&
             (search->by_name || !is_any_port(search->address) || strcmp(ports->name, search->name) == 0)) {
             return ports;
         }
@@ -218,13 +227,13 @@ static int port_open(struct port *port, struct search *search, struct error_text
     return listener_open(search->address, 0, &port->listener, ret_error);
 }
 
-/* A port with its values; it listens unless there is one that does already. */
+/* A port with its values; it listens unless there is one that does already, and that none of `made` renews. */
 static int port_new(struct ports *ports, const struct config_agent *all, const struct config_forward *config,
-                    struct port **ret_port, struct error_text *ret_error)
+                    const struct port *made, struct port **ret_port, struct error_text *ret_error)
 {
     struct port *port = calloc(1, sizeof(*port));
     struct address address;
-    struct search search = {.config = all, .name = config->name, .address = &address};
+    struct search search = {.config = all, .name = config->name, .address = &address, .made = made};
     int result = port != NULL ? find_address(&config->listen, &address) : -ENOMEM;
 
     if (result == 0) {
@@ -286,7 +295,7 @@ int ports_make(struct ports *ports, const struct config_agent *config, struct po
     for (size_t i = 0; i < config->forward_count && result == 0; i++) {
         struct port *port = NULL;
 
-        result = port_new(ports, config, &config->forwards[i], &port, ret_error);
+        result = port_new(ports, config, &config->forwards[i], made, &port, ret_error);
         if (result == 0) {
             port->next = made;
             made = port;

@@ -553,6 +553,17 @@ def test_reload_of_forwards(etcp):
     exchange(tunnel.connect(("127.0.0.1", port)), tunnel.accept())
 
 
+def test_reload_with_the_port_of_another_forward(etcp):
+    """Two forwards can't share one port, also if the one has it by chance: none of them goes away in silence."""
+    tunnel = Tunnel(etcp)
+    config = etcp.path / "agent.conf"
+    text = config.read_text()
+    config.write_text(text + 'forward "more" { listen = "127.0.0.1:%d" service = "other" }\n' % tunnel.address[1])
+    tunnel.agent.signal(signal.SIGHUP)
+    tunnel.agent.log.wait("reload failed, everything stays as it was: .*in use")
+    exchange(*tunnel.pair())
+
+
 def test_listen_address_in_use(etcp):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         agent = etcp.agent(
