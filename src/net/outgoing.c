@@ -183,16 +183,15 @@ void outgoing_write_backlog(struct link *link)
 
 /* ---- Parcels --------------------------------------------------------------------------------------------------------- */
 
-/* What of the batch is not in the parcel yet, if all of it finds room there; else 0. */
-static size_t small_rest(const struct link *link)
+/* Whether all of the batch finds room in a parcel. */
+static bool is_small(const struct loop_batch *batch)
 {
-    const struct loop_batch *batch = &link->loop->batch;
     size_t sum = 0;
 
     for (int i = 0; i < batch->count && sum <= PARCEL_BYTES; i++) {
         sum += batch->pieces[i].iov_len;
     }
-    return sum <= PARCEL_BYTES ? sum - (link->parcel != NULL ? link->parcel->len : 0) : 0;
+    return sum <= PARCEL_BYTES;
 }
 
 static void deliver(void *owner)
@@ -210,10 +209,10 @@ static bool defer(struct link *link)
     const bool had_parcel = link->parcel != NULL;
 
     if (batch->owner != link || link->state != LINK_OPEN || link->foreign || etcp_conn_closing(link->conn) ||
-        etcp_conn_streams(link->conn) < 2 || small_rest(link) == 0) {
+        etcp_conn_streams(link->conn) < 2 || !is_small(batch)) {
         return false;
     }
-    if (!had_parcel) {
+    if (!had_parcel && batch->count > 0) {
         link->parcel = parcels_take(link->loop->parcels, deliver, link);
         if (link->parcel == NULL) {
             return false;

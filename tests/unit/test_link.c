@@ -505,6 +505,7 @@ static void say_on_two_streams(struct side *side)
     CHECK_INT(say(side, 0, 10), 10);
     CHECK_INT(say(side, 1, 20), 20);
     CHECK_INT(say(side, 0, 30), 30);
+    link_flush(side->link);
     CHECK_INT(bytes_sent(side), before); /* until the turn ends */
     link_goodbye(side->link, ETCP_CODE_OK, NULL);
     CHECK(bytes_sent(side) > before + 60); /* the last words take all of it along */
