@@ -19,6 +19,7 @@ enum {
     CONNECTING_MAX = 16, /* at a time, so that a server's limits on handshakes are not met */
     SWEEP_PART = 4,      /* idle carriers are looked for so often in idle_close */
     SHARE_FROM = 8,      /* with so many carriers, quiet ones are shared before more are made */
+    SHARE_STREAMS = 64,  /* of a quiet one, far below what a server allows */
 };
 
 /* A carrier is quiet while it moves less than this in large records, as seen over at least SAMPLE_US. */
@@ -313,7 +314,8 @@ static struct carrier *least_loaded(struct pool *pool, bool only_quiet)
 
     for (struct carrier *carrier = pool->others; carrier != NULL; carrier = carrier->next) {
         if (carrier->link != NULL && !is_leaving(carrier) && !is_full(carrier, now) &&
-            (best == NULL || carrier->streams < best->streams) && !(only_quiet && is_busy(carrier, now))) {
+            (best == NULL || carrier->streams < best->streams) &&
+            !(only_quiet && (carrier->streams >= SHARE_STREAMS || is_busy(carrier, now)))) {
             best = carrier;
         }
     }

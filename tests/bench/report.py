@@ -356,10 +356,10 @@ OURS, PEER, BASE = "#1d4ed8", "#94a3b8", "#d6dce5"
 
 
 def panel(x, y, title, unit, bars, data):
-    """Bars of (name, median, low, high); one that is far longer than most is cut. Returns its SVG and height."""
+    """Bars of (name, median, low, high); a far longer one is cut, if it is not etcp's. Returns its SVG and height."""
     room = PANEL - NAME - 75
     middle = statistics.median(bar[1] for bar in bars)
-    top = max([bar[1] for bar in bars if bar[1] <= 3 * middle] or [middle]) or 1
+    top = max([bar[1] for bar in bars if bar[1] <= 3 * middle or bar[0].startswith("etcp")] or [middle]) or 1
     out = [
         f'<text x="{x}" y="{y + 16}" class="title">{escape(title)}</text>',
         f'<text x="{x}" y="{y + 32}" class="unit">{escape(unit)}</text>',

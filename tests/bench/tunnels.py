@@ -445,6 +445,7 @@ class Etcp(Tunnel):
             bind = {{"127.0.0.1:{plan.middle}"}}
             log_level = "warning"
             status_socket = "none"
+            workers = 1
             identity = "{plan.keys}/server.key"
             authorized_agents = "{plan.keys}/authorized_agents"
             {busy}

@@ -14,8 +14,8 @@ import pytest
 import etcp_peer as peer
 from harness import EX_UNAVAILABLE, TIMEOUT, eventually, free_port, has_keepalive
 from relay import Path
-from traffic import Traffic
-from tunnel import Tunnel, allow_descriptors, exchange, fill, is_reset, read_to_end, receive, reset
+from traffic import ID_BYTES, Traffic
+from tunnel import Tunnel, allow_descriptors, exchange, fill, is_reset, read_to_end, receive, reset, status
 
 
 def connects_to_reset(tunnel):
@@ -576,36 +576,60 @@ def test_listen_address_in_use(etcp):
 # ---- Load
 
 
+class Bookkeeping:
+    """What both daemons hold before a load: afterwards they hold as much, to the last descriptor."""
+
+    FRUGAL = {
+        "spare_connections": 0,
+        "idle_close": '"100ms"',
+        "log_level": '"info"',
+    }  # connections go when they are idle
+
+    def __init__(self, tunnel):
+        allow_descriptors(4096)
+        self.tunnel = tunnel
+        self.daemons = tunnel.server, tunnel.agent
+        self.before = self.descriptors()
+
+    def descriptors(self):
+        return [daemon.descriptors() for daemon in self.daemons]
+
+    def service(self):
+        (service,) = (one for one in status(self.tunnel.server)["services"] if one["name"] == "test")
+        return service
+
+    def check(self):
+        eventually(lambda: self.descriptors() == self.before, "all descriptors closed")
+        assert [status(daemon)["totals"]["queued_bytes"] for daemon in self.daemons] == [0, 0]
+        assert self.service()["streams"] == 0 and status(self.tunnel.agent)["forwarded"]["open"] == 0
+
+
 def test_a_thousand_connections(etcp):
-    tunnel = Tunnel(etcp)
-    allow_descriptors(4096)
-    before = tunnel.server.descriptors(), tunnel.agent.descriptors()
-    Traffic(tunnel.address, tunnel.listener, 1000, seed=1).run(100)
-    connections = len(tunnel.server.log.lines(" connected: peer"))
-    assert connections <= 64
-    eventually(
-        lambda: tunnel.server.descriptors() <= before[0] + connections
-        and tunnel.agent.descriptors() <= before[1] + connections,
-        "all descriptors closed",
-    )
+    """Nothing is left, and the server has counted each byte that went through, once."""
+    tunnel = Tunnel(etcp, agent=Bookkeeping.FRUGAL)
+    books = Bookkeeping(tunnel)
+    traffic = Traffic(tunnel.address, tunnel.listener, 1000, seed=1)
+    traffic.run(100)
+    assert len(tunnel.server.log.lines(" connected: peer")) <= 64
+    books.check()
+    service = books.service()
+    assert service["streams_total"] == 1000
+    assert service["received_bytes"] == sum(ID_BYTES + client.size for client, _ in traffic.pairs)
+    assert service["sent_bytes"] == sum(backend.size for _, backend in traffic.pairs)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_thousand_unruly_connections(etcp, seed):
     tunnel = Tunnel(
         etcp,
-        agent={"max_connections": (1, 8, 64)[seed], "log_level": '"info"'},
+        agent={**Bookkeeping.FRUGAL, "max_connections": (1, 8, 64)[seed]},
         server={"workers": seed + 1},
         limits="max_streams = 2000",
     )
-    allow_descriptors(4096)
-    before = tunnel.server.descriptors(), tunnel.agent.descriptors()
+    books = Bookkeeping(tunnel)
     reset_ones = Traffic(tunnel.address, tunnel.listener, 1000, seed=seed, size=100000, unruly=0.4).run(100)
     assert reset_ones > 50
-    eventually(
-        lambda: tunnel.server.descriptors() <= before[0] + 64 and tunnel.agent.descriptors() <= before[1] + 64,
-        "all descriptors closed",
-    )
+    books.check()
     exchange(*tunnel.pair())
 
 

@@ -2,7 +2,6 @@
 """Streams whose readers have stopped: each holds its window and no more, and the others don't notice."""
 
 import contextlib
-import json
 import random
 import socket
 import threading
@@ -12,7 +11,7 @@ import pytest
 import programs
 from harness import TIMEOUT, eventually
 from relay import Narrow, Path
-from tunnel import Tunnel, allow_descriptors, exchange, fill, read_to_end
+from tunnel import Tunnel, allow_descriptors, exchange, fill, read_to_end, status
 
 WINDOW = 262144  # docs/security.md: the first window, and by how much all windows of a loop may have grown
 GROWN = 64 * 1024 * 1024
@@ -25,10 +24,7 @@ SLACK = 12_000_000
 
 def queued(program):
     """The daemon's own account of what waits for readers."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(TIMEOUT)
-        sock.connect(str(program.runtime / "status.sock"))
-        return json.loads(read_to_end(sock))["totals"]["queued_bytes"]
+    return status(program)["totals"]["queued_bytes"]
 
 
 class Memory:

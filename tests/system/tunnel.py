@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A tunnel through both daemons, and what tests do with the sockets at its ends."""
 
+import json
 import re
 import resource
 import socket
@@ -63,6 +64,14 @@ def fill(sock, data=ENDLESS, piece=65536):
             time.sleep(0.01)
     sock.settimeout(TIMEOUT)
     return total
+
+
+def status(program):
+    """What a daemon says about itself on its status socket."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(TIMEOUT)
+        sock.connect(str(program.runtime / "status.sock"))
+        return json.loads(read_to_end(sock))
 
 
 class Tunnel:
