@@ -426,7 +426,7 @@ class Ssh(Tunnel):
 
 
 class Etcp(Tunnel):
-    """With the defaults, but for limits; `busy_poll` is a time, or None."""
+    """With the defaults, but for limits and one loop, as the other end has; `busy_poll` is a time, or None."""
 
     best_of = False
 
