@@ -3,6 +3,7 @@
 README shows must come, but for times, keys, addresses and folders."""
 
 import re
+import socket
 
 import etcp_peer
 import harness
@@ -56,6 +57,23 @@ def test_configurations_are_good(etcp):
     assert etcp.finished("etcp-server", "-T", "-c", server).status == 0
     agent = etcp.write("agent.conf", block("$ cat > agent.conf").split("\n", 1)[1].split("END")[0].replace("$PWD", "/"))
     assert etcp.finished("etcp-agent", "-T", "-c", agent).status == 0
+
+
+def test_a_tcp_service(etcp):
+    """Both lines, on other ports, carry a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as backend:
+        etcp.authorized.write_text("%s laptop\n" % etcp_peer.key_text("pub", etcp.agent_public))
+        service = block('service "postgres"').replace("5432", str(backend.getsockname()[1]))
+        server = etcp.server(rest=service, echo=False)
+        agent = etcp.agent(server.port, message=None, rest=block('forward "postgres"').replace("5432", "0"))
+        port = int(agent.log.wait(r"listening on 127\.0\.0\.1:(\d+): forward postgres").group(1))
+        with socket.create_connection(("127.0.0.1", port), harness.TIMEOUT) as client:
+            backend.settimeout(harness.TIMEOUT)
+            server_end, _ = backend.accept()
+            with server_end:
+                client.sendall(b"select 1")
+                server_end.settimeout(harness.TIMEOUT)
+                assert server_end.recv(100) == b"select 1"
 
 
 def test_mistake_is_told_with_file_and_line(etcp):
