@@ -96,7 +96,7 @@ static int fail(const char *what, int error)
 static void note_time(struct traffic *traffic, uint64_t began_ns)
 {
     double power = log2((double)(now_ns() - began_ns) / 1000.0 + 1.0);
-    size_t step = (size_t)(power * STEPS);
+    size_t step = (size_t)(power * (double)STEPS);
 
     traffic->took[step < POWERS * STEPS ? step : POWERS * STEPS - 1] += traffic->counts;
 }
@@ -110,10 +110,10 @@ static double time_at(const struct traffic *traffic, double share)
     for (size_t i = 0; i < POWERS * STEPS; i++) {
         all += traffic->took[i];
     }
-    while (step < POWERS * STEPS && (below += traffic->took[step]) < share * (double)all) {
+    while (step < POWERS * STEPS && (double)(below += traffic->took[step]) < share * (double)all) {
         step++;
     }
-    return all == 0 ? 0 : exp2(((double)step + 0.5) / STEPS) - 1.0;
+    return all == 0 ? 0 : exp2(((double)step + 0.5) / (double)STEPS) - 1.0;
 }
 
 /* ---- A connection ---------------------------------------------------------------------------------------------------- */

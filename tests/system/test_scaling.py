@@ -204,4 +204,5 @@ def test_a_server_that_is_down_is_gone_round(etcp):
     scaled.load.goes_on()
     scaled.load.stop()
     for server in scaled.servers[1:]:
-        assert set(status(server)["refusals"]["handshakes"].values()) == {0}
+        refused = status(server)["refusals"]["handshakes"]
+        assert set(refused.values()) == {0}, refused
