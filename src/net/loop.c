@@ -136,7 +136,7 @@ int loop_new(struct loop **ret_loop)
         goto out;
     }
     loop->base = event_base_new_with_config(config);
-    loop->in = malloc(LOOP_BUFFER_BYTES);
+    loop->in = malloc(LOOP_BUFFER_BYTES + LOOP_SPARE_BYTES);
     loop->out = malloc(LOOP_BUFFER_BYTES);
     if (loop->base == NULL || loop->in == NULL || loop->out == NULL || etcp_pool_new(&loop->pool) != 0 ||
         parcels_new(loop->base, &loop->parcels) != 0) {
@@ -164,7 +164,7 @@ void loop_free(struct loop *loop)
     parcels_free(loop->parcels);
     etcp_pool_free(loop->pool);
     if (loop->in != NULL) {
-        etcp_wipe(loop->in, LOOP_BUFFER_BYTES); /* held what peers sent, in clear */
+        etcp_wipe(loop->in, LOOP_BUFFER_BYTES + LOOP_SPARE_BYTES); /* held what peers sent, in clear */
     }
     free(loop->in);
     free(loop->out);

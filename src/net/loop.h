@@ -20,6 +20,9 @@ enum { LOOP_BUFFER_BYTES = 256 * 1024 };
 /* The most pieces that one write is gathered from. */
 enum { LOOP_PIECES_MAX = 64 };
 
+/* Room behind `in` for what belongs in front of it: a record of the usual size that came in two reads. */
+enum { LOOP_SPARE_BYTES = 16 * 1024 };
+
 /* So many spins in a row without an event, and the loop leaves them out until one would have paid. */
 enum { LOOP_UNPAID_SPINS_MAX = 8 };
 
@@ -39,9 +42,10 @@ struct loop_letter {
     bool posted, allocated;   /* the mailbox's */
 };
 
-/* What has arrived for one socket and still lies in `in`, of one splice at a time (splice.c). */
+/* What has arrived for one socket and still lies in `in` or behind it, of one splice at a time (splice.c). */
 struct loop_gather {
     struct splice *owner;
+    bool spare; /* a piece lies in the spare room */
     int count;
     struct iovec pieces[LOOP_PIECES_MAX];
 };
@@ -49,7 +53,7 @@ struct loop_gather {
 struct loop {
     struct event_base *base;
     struct etcp_pool *pool;
-    uint8_t *in;  /* LOOP_BUFFER_BYTES; what was read, while it is handled */
+    uint8_t *in;  /* LOOP_BUFFER_BYTES, and LOOP_SPARE_BYTES behind them; what was read, while it is handled */
     uint8_t *out; /* LOOP_BUFFER_BYTES; what is to be written, until it is written or moved to its connection */
     struct loop_batch batch;
     struct loop_gather gather;

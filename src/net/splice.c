@@ -482,6 +482,7 @@ static void release(struct loop *loop)
     gather->owner = NULL;
     write_or_keep(splice, gather->pieces, gather->count);
     gather->count = 0;
+    gather->spare = false;
     if (splice->error == 0) {
         watch(splice);
     }
@@ -498,6 +499,25 @@ static void release_now(struct loop *loop)
     }
 }
 
+static bool is_in_loop(const struct loop *loop, const uint8_t *data)
+{
+    return data >= loop->in && data < loop->in + LOOP_BUFFER_BYTES;
+}
+
+/* Where the data stays until the gathered pieces are written, or NULL. A record that came in two reads lies in the connection,
+ * which will reuse the place: copying it costs less than a write of its own. */
+static uint8_t *lasting(struct loop *loop, uint8_t *data, size_t len)
+{
+    if (is_in_loop(loop, data)) {
+        return data;
+    }
+    if (loop->gather.spare || len > LOOP_SPARE_BYTES) {
+        return NULL;
+    }
+    loop->gather.spare = true;
+    return memcpy(loop->in + LOOP_BUFFER_BYTES, data, len);
+}
+
 void splice_data(struct splice *splice, uint8_t *data, size_t len)
 {
     struct loop *loop = splice->loop;
@@ -512,13 +532,13 @@ void splice_data(struct splice *splice, uint8_t *data, size_t len)
     }
     if (splice->fd < 0 || splice->queue.count > 0 || splice->error != 0) {
         keep(splice, data, len);
-    } else if (data >= loop->in && data < loop->in + LOOP_BUFFER_BYTES) {
+    } else if ((piece.iov_base = lasting(loop, data, len)) != NULL) {
         gather->owner = splice;
         gather->pieces[gather->count++] = piece;
         loop->release = release;
     } else {
-        /* It came in two reads and lies in the connection, which will reuse the place. */
         release_now(loop);
+        piece.iov_base = data;
         if (splice->queue.count > 0) {
             keep(splice, data, len);
         } else if (splice->error == 0) {
