@@ -49,7 +49,7 @@ enum { WINDOW_ROUND_TRIPS = 4 };
 
 /* Where a window is taken in so little time, a few reads of the sender's fill it: up to this size it grows whatever the round trip,
  * so that the sender goes on reading while credit is on its way. */
-enum { WINDOW_FAST = 1024 * 1024 };
+enum { WINDOW_FAST = 4 * 1024 * 1024 };
 #define WINDOW_FAST_US 10000u
 
 /* How long a socket that nobody else waits for may take nothing. */
