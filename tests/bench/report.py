@@ -12,6 +12,7 @@ TITLES = {
     "down1": ("Bulk, 1 stream, from the server", "GB/s", 1e9, True),
     "up8": ("Bulk, 8 streams, to the server", "GB/s", 1e9, True),
     "down8": ("Bulk, 8 streams, from the server", "GB/s", 1e9, True),
+    "down1000": ("Bulk, 1,000 streams, from the server", "GB/s", 1e9, True),
     "echo1": ("64-byte echo, one at a time", "round trips/s", 1, False),
     "echo64": ("64-byte echo, 64 connections", "messages/s", 1, False),
     "connect": ("Connect, one byte, close; 16 in flight", "connections/s", 1, False),

@@ -4,8 +4,8 @@
  * "listening on 127.0.0.1:PORT", and serves until it is told to end. The first byte of a connection says what is wanted:
  *
  *   e   everything, this byte included, comes back; 0 as well
- *   u   everything is taken and thrown away
- *   d   bytes for ever
+ *   u   the byte comes back; all that follows is taken and thrown away
+ *   d   the byte comes back; once another has come, bytes for ever
  *
  * It costs as little as it can: it throws bytes away inside the kernel, and sends pages that are there already. */
 #include <errno.h>
@@ -30,7 +30,7 @@ enum { EVENTS = 256, PAGES_BYTES = 256 * 1024, DISCARD_BYTES = 4 * 1024 * 1024, 
 
 struct client {
     int fd;
-    bool known;
+    bool known, supplied; /* the first byte is there; another has come, which asks for bytes */
     char what;
     size_t begin, end; /* of what has to come back, in `rest` */
     char *rest;        /* ECHO_BYTES; only while the client does not read */
@@ -143,22 +143,43 @@ static bool supply(const struct sink *sink, const struct client *client)
     return true;
 }
 
+/* The byte that asks for bytes. */
+static bool begin_supply(const struct sink *sink, struct client *client)
+{
+    char byte;
+    ssize_t n = recv(client->fd, &byte, 1, 0);
+
+    if (n != 1) {
+        return n < 0 && errno == EAGAIN;
+    }
+    client->supplied = true;
+    return watch(sink, client, EPOLL_CTL_MOD, EPOLLOUT) == 0;
+}
+
+/* The first byte, of which an echo is the answer to all others too. */
+static bool begin(struct client *client)
+{
+    ssize_t n = recv(client->fd, &client->what, 1, MSG_PEEK);
+
+    if (n <= 0) {
+        return n < 0 && errno == EAGAIN;
+    }
+    client->known = true;
+    if (client->what == 'u' || client->what == 'd') {
+        return recv(client->fd, &client->what, 1, 0) == 1 && send(client->fd, &client->what, 1, MSG_NOSIGNAL) == 1;
+    }
+    return true;
+}
+
 /* Returns whether the client goes on. */
 static bool serve(const struct sink *sink, struct client *client)
 {
     if (!client->known) {
-        ssize_t n = recv(client->fd, &client->what, 1, MSG_PEEK);
-
-        if (n <= 0) {
-            return n < 0 && errno == EAGAIN;
+        if (!begin(client)) {
+            return false;
         }
-        client->known = true;
-        if (client->what == 'd') {
-            char byte;
-
-            if (recv(client->fd, &byte, 1, 0) != 1 || watch(sink, client, EPOLL_CTL_MOD, EPOLLOUT) != 0) {
-                return false;
-            }
+        if (!client->known) {
+            return true; /* not there yet */
         }
     }
     switch (client->what) {
@@ -168,7 +189,7 @@ static bool serve(const struct sink *sink, struct client *client)
     case 'u':
         return discard(client);
     case 'd':
-        return supply(sink, client);
+        return client->supplied ? supply(sink, client) : begin_supply(sink, client);
     default:
         return false;
     }

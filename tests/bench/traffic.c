@@ -11,7 +11,8 @@
  *            PAUSE milliseconds there is one other
  *   idle     reads numbers from standard input; for each opens connections until there are so many, and prints "ready N"
  *
- * up, down, echo and connect run for WARM-UP milliseconds and then MILLISECONDS, and only the latter count. All but idle print
+ * up, down, echo and connect run for WARM-UP milliseconds and then MILLISECONDS, and only the latter count; those that keep their
+ * connections open all of them first, each with a byte there and back. All but idle print
  * one line of JSON: what was done in how many seconds, how long the middle one and the 99th of a hundred took, and what the
  * accounts have used in the same time. Exit status 0 only if nothing failed. */
 #include <errno.h>
@@ -133,22 +134,19 @@ static int send_all(const struct flow *flow, const uint8_t *data, size_t len)
     return n == (ssize_t)len ? 0 : fail("send", n < 0 ? -errno : -EMSGSIZE);
 }
 
-/* It is connected: sends what it is to begin with. */
-static int greet(struct traffic *traffic, struct flow *flow)
+/* What a flow begins with: it says what the sink is to do, and comes back. */
+static uint8_t greeting(const struct traffic *traffic)
 {
+    return traffic->mode == UP ? 'u' : traffic->mode == DOWN ? 'd' : 'e';
+}
+
+/* It is connected. */
+static int greet(const struct traffic *traffic, struct flow *flow)
+{
+    const uint8_t byte = greeting(traffic);
+
     flow->connected = true;
-    switch (traffic->mode) {
-    case UP:
-        flow->up = true;
-        traffic->up++;
-        return send_all(flow, (const uint8_t *)"u", 1);
-    case DOWN:
-        flow->up = true;
-        traffic->up++;
-        return send_all(flow, (const uint8_t *)"d", 1);
-    default:
-        return send_all(flow, (const uint8_t *)"e", 1);
-    }
+    return send_all(flow, &byte, 1);
 }
 
 static int open_flow(struct traffic *traffic, struct flow *flow)
@@ -165,7 +163,7 @@ static int open_flow(struct traffic *traffic, struct flow *flow)
     (void)setsockopt(flow->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (connect(flow->fd, (const struct sockaddr *)&traffic->to, sizeof traffic->to) == 0) {
         rc = greet(traffic, flow);
-        return rc == 0 ? watch(traffic, flow, EPOLL_CTL_ADD, traffic->mode == UP ? EPOLLOUT : EPOLLIN) : rc;
+        return rc == 0 ? watch(traffic, flow, EPOLL_CTL_ADD, EPOLLIN) : rc;
     }
     return errno == EINPROGRESS ? watch(traffic, flow, EPOLL_CTL_ADD, EPOLLOUT) : fail("connect", -errno);
 }
@@ -185,7 +183,7 @@ static int begin(struct traffic *traffic, struct flow *flow)
     if (n < 1) {
         return n < 0 && errno == EAGAIN ? 0 : fail("first byte", n < 0 ? -errno : 0);
     }
-    if (traffic->buffer[0] != 'e') {
+    if (traffic->buffer[0] != greeting(traffic)) {
         return fail("first byte", -EPROTO);
     }
     note_time(traffic, flow->began_ns);
@@ -196,7 +194,29 @@ static int begin(struct traffic *traffic, struct flow *flow)
     }
     flow->up = true;
     traffic->up++;
-    return traffic->mode == ECHO ? begin_message(traffic, flow) : 0;
+    return 0;
+}
+
+/* Every flow is up: now each does what it is for. */
+static int begin_all(struct traffic *traffic)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < traffic->connections && rc == 0; i++) {
+        struct flow *flow = &traffic->flows[i];
+
+        switch (traffic->mode) {
+        case UP:
+            rc = watch(traffic, flow, EPOLL_CTL_MOD, EPOLLOUT);
+            break;
+        case DOWN:
+            rc = greet(traffic, flow);
+            break;
+        default:
+            rc = begin_message(traffic, flow);
+        }
+    }
+    return rc;
 }
 
 static int push(struct traffic *traffic, struct flow *flow)
@@ -249,7 +269,7 @@ static int ready(struct traffic *traffic, struct flow *flow)
             return fail("connect", error != 0 ? -error : -errno);
         }
         rc = greet(traffic, flow);
-        return rc != 0 || traffic->mode == UP ? rc : watch(traffic, flow, EPOLL_CTL_MOD, EPOLLIN);
+        return rc == 0 ? watch(traffic, flow, EPOLL_CTL_MOD, EPOLLIN) : rc;
     }
     if (!flow->up) {
         return begin(traffic, flow);
@@ -352,6 +372,7 @@ static int measure(struct traffic *traffic)
         }
     } else {
         rc = open_until(traffic, traffic->connections, IDLE_AT_A_TIME);
+        rc = rc == 0 ? begin_all(traffic) : rc;
     }
     if (rc == 0) {
         rc = run_until(traffic, now_ns() + traffic->warm_up_ms * 1000000u, 0);
