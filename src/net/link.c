@@ -30,10 +30,10 @@
 #define LINGER_US 1000000u
 enum { LINGER_BYTES = 1024 * 1024 };
 
-enum {
-    RECORDS_MAX = LOOP_BUFFER_BYTES / (ETCP_DATA_HEAD + LINK_RECORD_DATA + ETCP_TAG) + 1,
-    BULK_RECORD = 4096, /* link_bulk_bytes() */
-};
+enum { BULK_RECORD = 4096 }; /* link_bulk_bytes() */
+
+/* Records of a turn (link_turn()), however many streams there are: fewer cost both ends more system calls. */
+enum { TURN_MIN = 8 };
 
 /* How old a measured round trip may be. */
 #define MEASURE_US 1000000u
@@ -130,6 +130,12 @@ void link_fail(struct link *link, int error)
     }
 }
 
+/* Whether `writable` is due that no event of the socket will bring. */
+static bool wants_turn(const struct link *link)
+{
+    return link->wanted && link->backlog == NULL;
+}
+
 static void arm(struct link *link)
 {
     uint64_t due = link->deadline_us;
@@ -140,6 +146,7 @@ static void arm(struct link *link)
         uint64_t conn_due = etcp_conn_deadline(link->conn);
 
         due = conn_due < due ? conn_due : due;
+        due = wants_turn(link) ? 0 : due;
     }
     /* A timer that fires early finds out when it is due then: deadlines move with every record, the timer does not. */
     if (link->state == LINK_ENDED || due >= link->armed_us) {
@@ -435,6 +442,18 @@ static void finish(struct link *link)
     free(link);
 }
 
+/* Lets the handler send, if it has been waiting for that. */
+static void hand_on(struct link *link)
+{
+    if (link->state == LINK_OPEN && wants_turn(link)) {
+        link->wanted = false;
+        if (link->handler->writable != NULL) {
+            link->handler->writable(link, link->user);
+        }
+        link->held = link->held && link->wanted;
+    }
+}
+
 static void on_io(evutil_socket_t fd, short what, void *arg)
 {
     struct link *link = arg;
@@ -447,13 +466,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
     if ((what & EV_WRITE) != 0 && link->backlog != NULL) {
         outgoing_write_backlog(link);
     }
-    if (link->state == LINK_OPEN && link->wanted && link->backlog == NULL) {
-        link->wanted = false;
-        if (link->handler->writable != NULL) {
-            link->handler->writable(link, link->user);
-        }
-        link->held = link->held && link->wanted;
-    }
+    hand_on(link);
     if ((what & EV_READ) != 0) {
         if (link->state == LINK_OPEN && link->rest == NULL && takes_input(link) && !etcp_conn_closing(link->conn)) {
             on_readable(link);
@@ -494,6 +507,7 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
                    !etcp_conn_closing(link->conn)) {
             feed_rest(link);
         }
+        hand_on(link);
     } else if (now >= link->deadline_us) {
         set_state(link, LINK_ENDED);
     }
@@ -575,7 +589,7 @@ size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *d
 }
 
 /* Lays at most `max` records out behind what the output buffer holds; returns their number and where the data of each goes. */
-static int lay_out(const struct loop *loop, size_t credit, int max, struct iovec ret_bodies[static RECORDS_MAX])
+static int lay_out(const struct loop *loop, size_t credit, int max, struct iovec ret_bodies[static LINK_RECORDS_MAX])
 {
     size_t at = loop->batch.out_used;
     int count = 0;
@@ -610,16 +624,16 @@ static int seal_bodies(struct link *link, struct etcp_stream *stream, const stru
     return 0;
 }
 
-ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, bool much)
+ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, int records)
 {
-    struct iovec bodies[RECORDS_MAX];
+    struct iovec bodies[LINK_RECORDS_MAX];
     ssize_t n = -ENOBUFS;
 
     if (link->state != LINK_OPEN || etcp_conn_closing(link->conn) || etcp_stream_writable(stream) == 0) {
         return n;
     }
     if (seal_control(link) && outgoing_reserve(link, LOOP_BUFFER_BYTES / 4)) {
-        int count = lay_out(link->loop, etcp_stream_writable(stream), much ? RECORDS_MAX : 1, bodies);
+        int count = lay_out(link->loop, etcp_stream_writable(stream), records, bodies);
 
         do {
             n = count == 1 ? read(fd, bodies->iov_base, bodies->iov_len) : readv(fd, bodies, count);
@@ -635,6 +649,25 @@ ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, bo
     }
     settle_outside(link);
     return n;
+}
+
+void link_want(struct link *link)
+{
+    link->wanted = true;
+    settle_outside(link);
+}
+
+int link_turn(const struct link *link)
+{
+    const size_t streams = etcp_conn_streams(link->conn);
+
+    if (streams < 2) {
+        return LINK_RECORDS_MAX;
+    }
+    if (link->slow) {
+        return 1;
+    }
+    return streams < LINK_RECORDS_MAX / TURN_MIN ? LINK_RECORDS_MAX / (int)streams : TURN_MIN;
 }
 
 bool link_send_back(struct link *link, struct etcp_stream *stream, uint8_t *data, size_t len)

@@ -16,11 +16,15 @@
 
 #include <etcp/etcp.h>
 
+#include "net/loop.h"
+
 struct link;
-struct loop;
 
 /* The data of one record: whole records of 16 KiB, as the library's own choice. */
 enum { LINK_RECORD_DATA = 16 * 1024 - ETCP_DATA_HEAD - ETCP_TAG };
+
+/* The most records that the loop's output buffer has room for. */
+enum { LINK_RECORDS_MAX = LOOP_BUFFER_BYTES / (ETCP_DATA_HEAD + LINK_RECORD_DATA + ETCP_TAG) + 1 };
 
 /* How a link ended. */
 struct link_end {
@@ -35,7 +39,7 @@ struct link_end {
 struct link_handler {
     /* An event of the connection. The callee may call everything below on the link, link_close() included. */
     void (*event)(struct link *link, const struct etcp_event *event, void *user);
-    /* The link takes output again after link_send() or a relative had taken less than offered. May be NULL. */
+    /* The link takes output again after link_send() or a relative had taken less than offered, or it was asked for. May be NULL. */
     void (*writable)(struct link *link, void *user);
     /* The last call for this link, from the loop, never from inside another call on the link; it is freed on return.
      * Streams are gone. */
@@ -55,11 +59,11 @@ struct etcp_conn *link_conn(struct link *link);
  * than len, `writable` (socket) or ETCP_EVENT_CREDIT (credit) tells when to go on. */
 size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *data, size_t len);
 
-/* Reads from a non-blocking descriptor straight into records of the stream, and sends them: once, as much as credit and the loop's
- * output buffer have room for; without `much`, at most LINK_RECORD_DATA, which costs less. Returns the number of bytes; 0 at the end of the file; -EAGAIN when there is nothing to read
- * now; -ENOBUFS when nothing may be sent now and nothing was read (as in link_send(), or the link is ending); else -errno of
- * reading. */
-ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, bool much);
+/* Reads from a non-blocking descriptor straight into records of the stream, and sends them: once, as much as `records` records (1 to
+ * LINK_RECORDS_MAX; one costs least to offer), credit and the loop's output buffer have room for. Returns the number of bytes; 0 at
+ * the end of the file; -EAGAIN when there is nothing to read now; -ENOBUFS when nothing may be sent now and nothing was read (as in
+ * link_send(), or the link is ending); else -errno of reading. */
+ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, int records);
 
 /* As link_send() for data of the current ETCP_EVENT_DATA, which is sealed where it lies, without a copy. The caller must not look
  * at the data that was taken afterwards. All or nothing: returns whether it was taken. */
@@ -88,6 +92,14 @@ void link_keep_alive(struct link *link);
 /* The round trip to the peer as a heartbeat measured it last, not just to what stands in between; 0 until then. When that is a
  * second ago, it is measured again. */
 uint64_t link_round_trip_us(struct link *link);
+
+/* Asks for `writable`: when the socket has taken what waits, or else at the next turn of the loop. For a stream that has had its
+ * turn on a link that others use too, and has more to send. */
+void link_want(struct link *link);
+
+/* How many records one of the link's streams may send when all of them have their turn: what a loop's output buffer holds, shared
+ * by them, or one where the socket takes so little that the others would notice. LINK_RECORDS_MAX for one that is alone. */
+int link_turn(const struct link *link);
 
 /* Whether the socket has taken everything so far: false while output waits inside the link. */
 bool link_has_room(const struct link *link);

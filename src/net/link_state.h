@@ -41,6 +41,7 @@ struct link {
     bool held : 1;         /* a classic message could not be sent back: hand out no other before `writable` */
     bool eof : 1;          /* the peer sends no more */
     bool failed : 1;       /* `end` is set: close when last words are out */
+    bool slow : 1;         /* the socket took long to take more, when it was asked last */
     bool foreign : 1;      /* the batch points into the connection's own buffer */
     short interest;        /* what `io` is armed for */
     struct event io;       /* one event for both directions: another would cost 128 bytes */

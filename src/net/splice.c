@@ -363,7 +363,7 @@ static void drop_kept(struct splice *splice)
 }
 
 /* As link_send_from(). */
-static ssize_t send_from_socket(struct splice *splice, bool much)
+static ssize_t send_from_socket(struct splice *splice, int records)
 {
     ssize_t n = -ENOSPC;
 
@@ -373,12 +373,13 @@ static ssize_t send_from_socket(struct splice *splice, bool much)
             drop_kept(splice);
         }
     }
-    return n == -ENOSPC ? link_send_from(splice->link, splice->stream, splice->fd, much) : n;
+    return n == -ENOSPC ? link_send_from(splice->link, splice->stream, splice->fd, records) : n;
 }
 
-static void read_socket(struct splice *splice)
+/* Once, at most so many records. */
+static void read_socket(struct splice *splice, int records)
 {
-    ssize_t n = send_from_socket(splice, splice->much);
+    ssize_t n = send_from_socket(splice, splice->much ? records : 1);
 
     splice->blocked = n == -ENOBUFS || (splice->kept != NULL && !kept_is_sent(splice->kept));
     splice->much = n >= LINK_RECORD_DATA || (n < 0 && splice->much);
@@ -399,7 +400,7 @@ static void read_last_bytes(struct splice *splice)
     ssize_t n;
 
     do {
-        n = send_from_socket(splice, true);
+        n = send_from_socket(splice, LINK_RECORDS_MAX);
         *splice->sent += n > 0 ? (uint64_t)n : 0;
     } while (n > 0);
 }
@@ -467,7 +468,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
                 fail(splice, -ECONNRESET);
             }
         } else {
-            read_socket(splice);
+            read_socket(splice, LINK_RECORDS_MAX);
         }
     }
     settle(splice);
@@ -564,13 +565,20 @@ void splice_peer_closed(struct splice *splice)
     }
 }
 
-void splice_writable(struct splice *splice, bool shared)
+void splice_writable(struct splice *splice, bool in_turn)
 {
-    if (splice->fd >= 0 && splice->error == 0 && splice->blocked && !splice->socket_closed) {
-        splice->much = splice->much && !shared;
-        read_socket(splice);
-        settle(splice);
+    const int records = in_turn ? link_turn(splice->link) : LINK_RECORDS_MAX;
+
+    if (splice->fd < 0 || splice->error != 0 || !splice->blocked || splice->socket_closed) {
+        return;
     }
+    read_socket(splice, records);
+    if (records < LINK_RECORDS_MAX && splice->much && splice->error == 0 && !splice->blocked && !splice->socket_closed) {
+        /* It has more, and another turn: the kernel need not be told for each that the socket is watched again, and is not. */
+        splice->blocked = true;
+        link_want(splice->link);
+    }
+    settle(splice);
 }
 
 /* ---- Begin and end --------------------------------------------------------------------------------------------------- */
@@ -622,7 +630,7 @@ void splice_start(struct splice *splice, int fd, const void *first, size_t len, 
         write_queue(splice);
     }
     if (splice->error == 0 && readable) {
-        read_socket(splice);
+        read_socket(splice, LINK_RECORDS_MAX);
     }
     settle(splice);
 }

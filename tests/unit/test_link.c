@@ -26,6 +26,7 @@ struct side;
 struct behaviour {
     void (*up)(struct side *side);
     bool (*event)(struct side *side, const struct etcp_event *event); /* returns whether it took the event */
+    void (*writable)(struct side *side);
 };
 
 struct side {
@@ -158,7 +159,9 @@ static void on_writable(struct link *link, void *user)
 
     CHECK(link_has_room(link));
     side->writables++;
-    if (side->stream != NULL) {
+    if (side->behaviour->writable != NULL) {
+        side->behaviour->writable(side);
+    } else if (side->stream != NULL) {
         pump(side);
     }
 }
@@ -484,9 +487,21 @@ static bool hear(struct side *side, const struct etcp_event *event)
     }
 }
 
+static void ask_again(struct side *side)
+{
+    const unsigned before = side->writables;
+
+    if (before < 3) {
+        link_want(side->link);
+    } else {
+        link_goodbye(side->link, ETCP_CODE_OK, NULL);
+    }
+    CHECK_INT(side->writables, before); /* from the loop only */
+}
+
 static void run_talk(unsigned count, void (*what)(struct side *side))
 {
-    static const struct behaviour talker = {.up = open_streams}, listener = {.event = hear};
+    static const struct behaviour talker = {.up = open_streams, .writable = ask_again}, listener = {.event = hear};
     struct side agent, server;
 
     memset(&heard, 0, sizeof(heard));
@@ -559,6 +574,22 @@ static void say_and_abort(struct side *side)
     CHECK_INT(say(side, 0, 10), 10);
     CHECK_INT(say(side, 1, 10), 10);
     link_abort(side->link, ETCP_ELOST, "gone");
+}
+
+static void ask_for_turns(struct side *side)
+{
+    CHECK_INT(link_turn(side->link), talk.count == 1 ? LINK_RECORDS_MAX : LINK_RECORDS_MAX / 2);
+    link_want(side->link);
+    CHECK_INT(side->writables, 0);
+}
+
+/* Nothing waits for the socket, so no event of its will bring the turns. */
+static void who_asks_has_another_turn(void)
+{
+    run_talk(1, ask_for_turns);
+    CHECK(heard.ended);
+    run_talk(2, ask_for_turns);
+    CHECK(heard.ended);
 }
 
 static void what_streams_say_in_one_turn_is_one_write(void)
@@ -1055,6 +1086,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(bulk_both_ways_does_not_lock_up),
     CHECK_CASE(classic_messages_keep_their_boundaries),
     CHECK_CASE(what_streams_say_in_one_turn_is_one_write),
+    CHECK_CASE(who_asks_has_another_turn),
     CHECK_CASE(goodbye_in_an_event_reaches_the_peer),
     CHECK_CASE(an_abort_is_a_truncation_to_the_peer),
     CHECK_CASE(a_rejected_agent_is_told_so),
