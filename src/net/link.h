@@ -97,8 +97,8 @@ uint64_t link_round_trip_us(struct link *link);
  * turn on a link that others use too, and has more to send. */
 void link_want(struct link *link);
 
-/* How many records one of the link's streams may send when all of them have their turn: what a loop's output buffer holds, shared
- * by them, or one where the socket takes so little that the others would notice. LINK_RECORDS_MAX for one that is alone. */
+/* How many records a stream may send at a time: what a loop's output buffer holds, shared by the link's streams, or one where the
+ * socket takes so little that the others would notice. LINK_RECORDS_MAX for one that is alone. */
 int link_turn(const struct link *link);
 
 /* Whether the socket has taken everything so far: false while output waits inside the link. */

@@ -468,7 +468,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
                 fail(splice, -ECONNRESET);
             }
         } else {
-            read_socket(splice, LINK_RECORDS_MAX);
+            read_socket(splice, link_turn(splice->link));
         }
     }
     settle(splice);

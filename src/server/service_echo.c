@@ -45,8 +45,8 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Returns 0, or why there is no room: an enum etcp_code. */
-static int ring_grow(struct echo *echo, size_t wanted)
+/* Returns NULL, or why there is no room. */
+static const char *ring_grow(struct echo *echo, size_t wanted)
 {
     size_t size = echo->size > 0 ? echo->size : RING_MIN;
     size_t first = 0;
@@ -56,15 +56,15 @@ static int ring_grow(struct echo *echo, size_t wanted)
         size *= 2;
     }
     if (size == echo->size) {
-        return 0;
+        return NULL;
     }
     if (!service_hold(&echo->base, size)) {
-        return ETCP_CODE_LIMIT;
+        return "too much waits for agents that the server does not know";
     }
     ring = size <= RING_MAX ? malloc(size) : NULL;
     if (ring == NULL) {
         (void)service_hold(&echo->base, echo->size);
-        return ETCP_CODE_INTERNAL;
+        return "out of memory";
     }
     if (echo->count > 0) {
         first = smaller(echo->count, echo->size - echo->at);
@@ -75,24 +75,24 @@ static int ring_grow(struct echo *echo, size_t wanted)
     echo->ring = ring;
     echo->size = size;
     echo->at = 0;
-    return 0;
+    return NULL;
 }
 
 /* As ring_grow(). */
-static int ring_add(struct echo *echo, const uint8_t *data, size_t len)
+static const char *ring_add(struct echo *echo, const uint8_t *data, size_t len)
 {
     size_t end, first;
-    int code = ring_grow(echo, echo->count + len);
+    const char *why = ring_grow(echo, echo->count + len);
 
-    if (code != 0) {
-        return code;
+    if (why != NULL) {
+        return why;
     }
     end = (echo->at + echo->count) & (echo->size - 1);
     first = smaller(len, echo->size - end);
     memcpy(echo->ring + end, data, first);
     memcpy(echo->ring, data + first, len - first);
     echo->count += len;
-    return 0;
+    return NULL;
 }
 
 /* Sends what waits, as far as it goes. */
@@ -127,8 +127,8 @@ static void close_when_done(struct echo *echo)
 static void echo_data(struct service_stream *stream, uint8_t *data, size_t len)
 {
     struct echo *echo = echo_of(stream);
+    const char *why = NULL;
     size_t sent = 0;
-    int code = 0;
 
     if (echo->count == 0) {
         if (link_send_back(stream->link, stream->stream, data, len)) {
@@ -141,12 +141,10 @@ static void echo_data(struct service_stream *stream, uint8_t *data, size_t len)
         etcp_stream_consume(stream->stream, sent);
     }
     if (sent < len) {
-        code = ring_add(echo, data + sent, len - sent);
+        why = ring_add(echo, data + sent, len - sent);
     }
-    if (code != 0) {
-        service_close(stream, (enum etcp_code)code,
-                      code == ETCP_CODE_LIMIT ? "too much waits for agents that the server does not know"
-                                              : "out of memory");
+    if (why != NULL) {
+        service_close(stream, ETCP_CODE_INTERNAL, why); /* not `limit`: that would say that the stream was not taken */
     }
 }
 
