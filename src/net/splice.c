@@ -321,8 +321,8 @@ static void keep(struct splice *splice, const void *bytes, size_t len)
         return;
     }
     count_queue(splice);
-    if (splice->window > ETCP_WINDOW && splice->queue.count > ETCP_WINDOW) {
-        narrow_window(splice); /* the socket does not keep up */
+    if (splice->window > ETCP_WINDOW && splice->queue.count > LOOP_BUFFER_BYTES) {
+        narrow_window(splice); /* more than one read's: the socket does not keep up */
     }
 }
 
