@@ -81,12 +81,12 @@ void local_alight(struct local *local)
     local->carrier = NULL;
 }
 
-bool local_rotate(struct carrier *carrier)
+void local_rotate(struct carrier *carrier)
 {
     struct local *first = *carrier_user(carrier), *last = first;
 
     if (first == NULL || first->beside == NULL) {
-        return false;
+        return;
     }
     while (last->beside != NULL) {
         last = last->beside;
@@ -96,7 +96,6 @@ bool local_rotate(struct carrier *carrier)
     last->beside = first;
     first->before = last;
     first->beside = NULL;
-    return true;
 }
 
 /* ---- Who it is ------------------------------------------------------------------------------------------------------- */

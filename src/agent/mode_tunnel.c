@@ -408,7 +408,7 @@ static void on_stream_event(const struct etcp_event *event, void *user)
         splice_peer_closed(local->splice);
         break;
     case ETCP_EVENT_CREDIT:
-        splice_writable(local->splice, false);
+        splice_writable(local->splice);
         break;
     case ETCP_EVENT_STREAM_ERROR:
         if (!retried(local, event)) {
@@ -423,12 +423,12 @@ static void on_stream_event(const struct etcp_event *event, void *user)
 static void on_carrier_writable(struct carrier *carrier, void *user)
 {
     struct local *next = NULL;
-    bool shared = local_rotate(carrier);
 
     (void)user;
+    local_rotate(carrier);
     for (struct local *local = *carrier_user(carrier); local != NULL; local = next) {
         next = local->beside;
-        splice_writable(local->splice, shared);
+        splice_writable(local->splice);
     }
 }
 

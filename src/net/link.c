@@ -664,7 +664,7 @@ int link_turn(const struct link *link)
     if (streams < 2) {
         return LINK_RECORDS_MAX;
     }
-    if (link->slow) {
+    if (loop_now_us() < link->slow_until_us) {
         return 1;
     }
     return streams < LINK_RECORDS_MAX / TURN_MIN ? LINK_RECORDS_MAX / (int)streams : TURN_MIN;

@@ -17,8 +17,9 @@
 /* How long output may wait without a byte being taken. */
 #define STALL_US 60000000u
 
-/* A socket that takes nothing for so long has a slow path behind it, or somebody who does not read. */
-#define SLOW_US 10000u
+/* A socket that takes nothing for so long has a slow path behind it, or somebody who does not read; how long that is remembered. */
+#define SLOW_US 30000u
+#define SLOW_MEMORY_US 1000000u
 
 /* Copying a record of this size costs less than the system call that would be needed instead. */
 enum { COPY_MAX = 32 * 1024 };
@@ -174,7 +175,9 @@ void outgoing_write_backlog(struct link *link)
         return;
     }
     count_sent(link, n);
-    link->slow = link->state == LINK_OPEN && loop_now_us() + STALL_US >= link->deadline_us + SLOW_US;
+    if (link->state == LINK_OPEN && loop_now_us() + STALL_US >= link->deadline_us + SLOW_US) {
+        link->slow_until_us = loop_now_us() + SLOW_MEMORY_US;
+    }
     backlog->off += (size_t)n;
     if (backlog->off == backlog->len) {
         free(backlog);

@@ -52,6 +52,9 @@ enum { WINDOW_ROUND_TRIPS = 4 };
 enum { WINDOW_FAST = 4 * 1024 * 1024 };
 #define WINDOW_FAST_US 10000u
 
+/* Fast paths leave so much of WINDOWS_MAX to long ones, which can do less without. */
+enum { WINDOWS_FAST_MAX = WINDOWS_MAX / 2 };
+
 /* How long a socket that nobody else waits for may take nothing. */
 static const struct timeval orphan_timeout = {.tv_sec = 60};
 
@@ -154,6 +157,7 @@ static void leave_gather(struct splice *splice)
     if (gather->owner == splice) {
         gather->owner = NULL;
         gather->count = 0;
+        gather->spare = false;
         splice->loop->release = NULL;
     }
 }
@@ -271,7 +275,7 @@ static void grow_window(struct splice *splice, size_t len)
     taken_us = loop_now_us() - splice->window_since_us;
     round_trip_us = splice->window < WINDOW_MAX ? link_round_trip_us(splice->link) : 0;
     narrow = (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < WINDOW_ROUND_TRIPS * round_trip_us) ||
-             (splice->window < WINDOW_FAST && taken_us < WINDOW_FAST_US);
+             (splice->window < WINDOW_FAST && taken_us < WINDOW_FAST_US && splice->loop->window_bytes < WINDOWS_FAST_MAX);
     if (narrow && !is_behind(splice->fd, splice->window)) {
         widen_window(splice);
     }
@@ -321,7 +325,8 @@ static void keep(struct splice *splice, const void *bytes, size_t len)
         return;
     }
     count_queue(splice);
-    if (splice->window > ETCP_WINDOW && splice->queue.count > LOOP_BUFFER_BYTES) {
+    if (splice->window > ETCP_WINDOW &&
+        splice->queue.count > (splice->window > LOOP_BUFFER_BYTES ? LOOP_BUFFER_BYTES : ETCP_WINDOW)) {
         narrow_window(splice); /* more than one read's: the socket does not keep up */
     }
 }
@@ -376,8 +381,8 @@ static ssize_t send_from_socket(struct splice *splice, int records)
     return n == -ENOSPC ? link_send_from(splice->link, splice->stream, splice->fd, records) : n;
 }
 
-/* Once, at most so many records. */
-static void read_socket(struct splice *splice, int records)
+/* Once, at most so many records; returns as link_send_from(). */
+static ssize_t read_socket(struct splice *splice, int records)
 {
     ssize_t n = send_from_socket(splice, splice->much ? records : 1);
 
@@ -392,6 +397,7 @@ static void read_socket(struct splice *splice, int records)
     } else if (n != -EAGAIN && n != -ENOBUFS) {
         fail(splice, (int)n);
     }
+    return n;
 }
 
 /* The socket has failed. What came before that is still there, and goes as far as it may. */
@@ -468,7 +474,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
                 fail(splice, -ECONNRESET);
             }
         } else {
-            read_socket(splice, link_turn(splice->link));
+            (void)read_socket(splice, link_turn(splice->link));
         }
     }
     settle(splice);
@@ -565,15 +571,15 @@ void splice_peer_closed(struct splice *splice)
     }
 }
 
-void splice_writable(struct splice *splice, bool in_turn)
+void splice_writable(struct splice *splice)
 {
-    const int records = in_turn ? link_turn(splice->link) : LINK_RECORDS_MAX;
+    int records;
 
     if (splice->fd < 0 || splice->error != 0 || !splice->blocked || splice->socket_closed) {
         return;
     }
-    read_socket(splice, records);
-    if (records < LINK_RECORDS_MAX && splice->much && splice->error == 0 && !splice->blocked && !splice->socket_closed) {
+    records = link_turn(splice->link);
+    if (read_socket(splice, records) >= LINK_RECORD_DATA && records < LINK_RECORDS_MAX && !splice->blocked) {
         /* It has more, and another turn: the kernel need not be told for each that the socket is watched again, and is not. */
         splice->blocked = true;
         link_want(splice->link);
@@ -630,7 +636,7 @@ void splice_start(struct splice *splice, int fd, const void *first, size_t len, 
         write_queue(splice);
     }
     if (splice->error == 0 && readable) {
-        read_socket(splice, LINK_RECORDS_MAX);
+        (void)read_socket(splice, LINK_RECORDS_MAX);
     }
     settle(splice);
 }

@@ -55,10 +55,10 @@ bool splice_has_sent(const struct splice *splice);
 struct kept *splice_take_apart(struct splice *splice, int *ret_fd);
 
 /* Of the stream: ETCP_EVENT_DATA as it lies there, ETCP_EVENT_CLOSE; ETCP_EVENT_CREDIT, and the link's `writable`.
- * The first never calls `closed`, the others may. `in_turn`: the other streams of the link are asked too, and have to be left room. */
+ * The first never calls `closed`, the others may. */
 void splice_data(struct splice *splice, uint8_t *data, size_t len);
 void splice_peer_closed(struct splice *splice);
-void splice_writable(struct splice *splice, bool in_turn);
+void splice_writable(struct splice *splice);
 
 /* Ends it from outside, without `closed`: the stream has ended or goes back, or the link is gone. The socket is reset, unless
  * both sides had sent FIN: then it lives on by itself until it has taken what is left. NULL is fine. */

@@ -155,7 +155,7 @@ static void forward_peer_closed(struct service_stream *stream)
 
 static void forward_writable(struct service_stream *stream)
 {
-    splice_writable(forward_of(stream)->splice, stream->owner->first->next != NULL);
+    splice_writable(forward_of(stream)->splice);
 }
 
 static void forward_release(struct service_stream *stream)

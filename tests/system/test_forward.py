@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 
 import pytest
 
@@ -26,6 +27,33 @@ def connects_to_reset(tunnel):
     except (ConnectionResetError, BrokenPipeError):
         return True
     return is_reset(client)
+
+
+def processor_seconds(daemon):
+    with open(f"/proc/{daemon.process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("up", (True, False))
+def test_a_pause_after_bulk_on_a_shared_connection_costs_nothing(etcp, up):
+    """The stream had turns while it had more to send. It must not ask for another when its socket is dry."""
+    tunnel = Tunnel(etcp, agent={"spare_connections": 0, "max_connections": 1})
+    pairs = [tunnel.pair() for _ in range(3)]
+    for client, backend in pairs:
+        exchange(client, backend)
+        sender, receiver = (client, backend) if up else (backend, client)
+        data = os.urandom(16347 * 200)
+        thread = threading.Thread(target=sender.sendall, args=(data,))
+        thread.start()
+        assert receive(receiver, len(data)) == data
+        thread.join(TIMEOUT)
+    before = [processor_seconds(daemon) for daemon in (tunnel.agent, tunnel.server)]
+    time.sleep(1)  # what is looked at is that nothing happens
+    used = [processor_seconds(daemon) - was for daemon, was in zip((tunnel.agent, tunnel.server), before)]
+    assert max(used) < 0.5, used
+    for client, backend in pairs:
+        exchange(client, backend)
 
 
 # ---- Ends
