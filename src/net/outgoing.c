@@ -18,7 +18,7 @@
 #define STALL_US 60000000u
 
 /* A socket that takes nothing for so long has a slow path behind it, or somebody who does not read; how long that is remembered. */
-#define SLOW_US 30000u
+#define SLOW_US        30000u
 #define SLOW_MEMORY_US 1000000u
 
 /* Copying a record of this size costs less than the system call that would be needed instead. */

@@ -274,8 +274,9 @@ static void grow_window(struct splice *splice, size_t len)
     splice->window_taken = 0;
     taken_us = loop_now_us() - splice->window_since_us;
     round_trip_us = splice->window < WINDOW_MAX ? link_round_trip_us(splice->link) : 0;
-    narrow = (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < WINDOW_ROUND_TRIPS * round_trip_us) ||
-             (splice->window < WINDOW_FAST && taken_us < WINDOW_FAST_US && splice->loop->window_bytes < WINDOWS_FAST_MAX);
+    narrow =
+        (round_trip_us >= WINDOW_ROUND_TRIP_US && taken_us < WINDOW_ROUND_TRIPS * round_trip_us) ||
+        (splice->window < WINDOW_FAST && taken_us < WINDOW_FAST_US && splice->loop->window_bytes < WINDOWS_FAST_MAX);
     if (narrow && !is_behind(splice->fd, splice->window)) {
         widen_window(splice);
     }
