@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """nginx, OpenSSH, rsync and iperf3 through a tunnel: large files, many connections, both directions at once."""
 
+import concurrent.futures
+import contextlib
 import filecmp
 import http.client
 import json
@@ -159,22 +161,39 @@ def test_rsync(etcp, ssh):
 
 # ---- iperf3
 
+SECOND = 'service "second" {{ type = "forward" to = "127.0.0.1:{}" allow = {{"agent"}} }}\n'
+
 
 @pytest.mark.parametrize("streams", (1, 8))
-@pytest.mark.parametrize("way", ((), ("-R",), ("--bidir",)), ids=("up", "down", "both"))
-def test_iperf3(etcp, streams, way):
-    """All streams move, and nobody gets more than was sent. iperf3 ends when one direction is through, and reads no further."""
-    program, port = programs.program("iperf3", "iperf3"), programs.port()
+@pytest.mark.parametrize("ways", (((),), (("-R",),), ((), ("-R",))), ids=("up", "down", "both"))
+def test_iperf3(etcp, streams, ways):
+    """
+    All streams move, and nobody gets more than was sent. Both ways at once are two clients, because iperf3's --bidir
+    expects a backend to see connections in the order in which they were made, which nothing promises.
+    """
+    program, ports = programs.program("iperf3", "iperf3"), [programs.port() for _ in ways]
     size = 64_000_000  # far more than what all buffers of eight streams take
-    with programs.folder() as folder, programs.daemon(program, "-s", "-p", port, listens=port, where=folder):
-        tunnel = tunnel_to(etcp, port)
-        arguments = ("-c", "127.0.0.1", "-p", tunnel.address[1], "-P", streams, "-n", size, "-J", *way)
-        report = json.loads(programs.run(program, *arguments).stdout)
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            folder = stack.enter_context(programs.folder())
+            stack.enter_context(programs.daemon(program, "-s", "-p", port, listens=port, where=folder))
+        tunnel = tunnel_to(etcp, ports[0], start=False)
+        tunnel.service += SECOND.format(ports[-1])
+        tunnel.forward += 'forward "second" { listen = "127.0.0.1:0" service = "second" }\n'
+        tunnel.start_server()
+        tunnel.start_agent(tunnel.server.port)
+        second = tunnel.agent.log.wait(r"listening on 127\.0\.0\.1:(\d+): forward second").group(1)
+
+        def client(port, way):
+            arguments = ("-c", "127.0.0.1", "-p", port, "-P", streams, "-n", size, "-J", *way)
+            return json.loads(programs.run(program, *arguments).stdout)
+
+        with concurrent.futures.ThreadPoolExecutor() as clients:
+            reports = list(clients.map(client, (tunnel.address[1], second), ways))
+    for report in reports:
         assert "error" not in report, report.get("error")
         end = report["end"]
-        names = [""] + (["_bidir_reverse"] if way == ("--bidir",) else [])
-        assert max(end["sum_sent" + name]["bytes"] for name in names) >= size
-        for name in names:
-            assert 0 < end["sum_received" + name]["bytes"] <= end["sum_sent" + name]["bytes"]
-        assert len(end["streams"]) == streams * len(names)
+        # iperf3 ends when the sender is through, and reads no further.
+        assert 0 < end["sum_received"]["bytes"] <= end["sum_sent"]["bytes"] >= size
+        assert len(end["streams"]) == streams
         assert all(stream["sender"]["bytes"] > 0 for stream in end["streams"])
