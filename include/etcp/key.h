@@ -82,8 +82,8 @@ ETCP_API ETCP_MUST_USE int etcp_pool_new(struct etcp_pool **ret_pool);
 /* Wipes and frees; NULL is fine. All of its connections must have been freed. */
 ETCP_API void etcp_pool_free(struct etcp_pool *pool);
 
-/* The thread has done what there was to do and is about to wait. While it works, libcrypto (if the library was built with
- * it) holds the key that was used last in memory that can be dumped; this wipes it. Cheap, and free if there is nothing. */
+/* The thread has done what there was to do and is about to wait. While it works, libcrypto (if it is what
+ * seals long records) holds the key that was used last in memory that can be dumped; this wipes it. Cheap, and free if there is nothing. */
 ETCP_API void etcp_pool_rest(struct etcp_pool *pool);
 
 #ifdef __cplusplus

@@ -4,7 +4,8 @@
  * before its first block (AES round keys, GHASH tables) belongs to the thread that works, not to the connection: it is kept
  * for the key that was used last, and computing it anew takes less time than finding it in a colder cache.
  *
- * Two providers: libsodium for everything, and libcrypto, where the build has it, for long records (aead_bulk.h).
+ * Up to three providers: libsodium for everything; libcrypto, where the build has it, for long records (aead_bulk.h);
+ * libipsec-mb, where build and processor are for it, for AES-256-GCM (aead_aes.h).
  * Tags are always 16 bytes and directly behind the ciphertext; nonces always 12 bytes. */
 #ifndef CORE_AEAD_H
 #define CORE_AEAD_H
@@ -38,7 +39,7 @@ bool aead_open_once(enum aead_algorithm algorithm, const uint8_t key[static AEAD
                     const uint8_t nonce[static AEAD_NONCE_BYTES], const uint8_t *ad, size_t ad_len, const uint8_t *in,
                     size_t len, uint8_t *out);
 
-enum { AEAD_CACHE_BYTES = 1216 }; /* of secret memory */
+enum { AEAD_CACHE_BYTES = 2240 }; /* of secret memory */
 
 struct aead_cache; /* what was computed from the keys that were used last */
 

@@ -5,6 +5,7 @@
 
 #include <sodium.h>
 
+#include "core/aead_aes.h"
 #include "core/aead_bulk.h"
 
 int etcp_init(void)
@@ -19,7 +20,8 @@ const char *etcp_version(void)
 
 const char *etcp_bulk_provider(void)
 {
-    return aead_bulk_name();
+    const struct aead_aes *aes = aead_aes_ipsecmb();
+    return aes ? aes->name : aead_bulk_name();
 }
 
 const char *etcp_strerror(int error)

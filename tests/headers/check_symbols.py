@@ -8,7 +8,7 @@ import sys
 
 # What the core may call besides libsodium. snprintf writes to memory.
 ALLOWED = re.compile(
-    r"""crypto_\w+ | sodium_\w+ | randombytes_\w+ | EVP_\w+
+    r"""crypto_\w+ | sodium_\w+ | randombytes_\w+ | EVP_\w+ | (alloc|free|init)_mb_mgr(_auto)? | imb_get_errno | call_once
       | malloc | calloc | realloc | free
       | mem(cpy|move|set|cmp|chr) | strn?len | strn?cmp
       | __mem(cpy|move|set)_chk | (__)?v?snprintf(_chk)?
@@ -16,6 +16,9 @@ ALLOWED = re.compile(
       | __(asan|ubsan|tsan|sanitizer|sancov)_\w+ | __start___sancov\w+ | __stop___sancov\w+""",
     re.VERBOSE,
 )
+
+# libipsec-mb's code for this processor, which is chosen once in the life of a process, as libsodium's is in sodium_init().
+CHOSEN_ONCE = "aead_ipsecmb.c"
 
 
 def run(*command):
@@ -62,7 +65,7 @@ def check_imports(objects):
     if not any(name.startswith("__asan_") or name.startswith("__tsan_") or "sancov" in name for name in used):
         for path in objects:
             for section, size in re.findall(r"^(\.t?data|\.t?bss)\s+(\d+)", run("size", "-A", path), re.MULTILINE):
-                if int(size) > 0:
+                if int(size) > 0 and CHOSEN_ONCE not in path:
                     print(f"{path}: {size} bytes of mutable globals in {section}")
                     fine = False
     print(f"{len(objects)} objects, {len(used)} names used")

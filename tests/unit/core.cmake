@@ -2,3 +2,4 @@
 foreach(module secret bytes aead record frame stream noise handshake classic key outbox conn)
   etcp_test(unit-${module} SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_${module}.c LIBS etcp_testcore LABELS unit)
 endforeach()
+target_compile_definitions(test-unit-aead PRIVATE ETCP_TEST_IPSEC_MB=$<BOOL:${ipsecmb_FOUND}>)

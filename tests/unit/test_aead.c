@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <etcp/etcp.h>
 #include <sodium.h>
+#if ETCP_TEST_IPSEC_MB
+#include <cpuid.h>
+#endif
 
 #include "check.h"
 #include "core/aead.h"
+#include "core/aead_aes.h"
 
 static const enum aead_algorithm algorithms[] = {AEAD_AES256GCM, AEAD_CHACHA20POLY1305};
 
@@ -185,6 +189,101 @@ static void aead_rest_wipes_the_key(void)
     aead_cache_free(cache);
 }
 
+/* Each byte of `size` bytes at `data` is `value`. */
+static bool all(const uint8_t *data, size_t size, uint8_t value)
+{
+    size_t same = 0;
+
+    while (same < size && data[same] == value) {
+        same++;
+    }
+    return same == size;
+}
+
+/* All that a provider reads and writes ends where a page ends that nobody may touch: its assembler is nothing that a
+ * sanitizer sees. */
+static void check_edges(const struct aead_aes *aes, size_t len)
+{
+    enum {
+        BEFORE = 64,
+    };
+    uint8_t key[AEAD_KEY_BYTES], nonce[AEAD_NONCE_BYTES], *want = malloc(len + AEAD_TAG_BYTES);
+    union aead_aes_key *expanded = sodium_malloc(sizeof(*expanded));
+    uint8_t *in = sodium_malloc(BEFORE + len), *out = sodium_malloc(BEFORE + len + AEAD_TAG_BYTES),
+            *edge_nonce = sodium_malloc(sizeof(nonce)), *edge_key = sodium_malloc(sizeof(key));
+
+    CHECK(want != NULL && expanded != NULL && in != NULL && out != NULL && edge_nonce != NULL && edge_key != NULL);
+    randombytes_buf(key, sizeof(key));
+    randombytes_buf(nonce, sizeof(nonce));
+    randombytes_buf(in + BEFORE, len);
+    memset(in, 0xa5, BEFORE);
+    memset(out, 0xa5, BEFORE);
+    memcpy(edge_key, key, sizeof(key));
+    memcpy(edge_nonce, nonce, sizeof(nonce));
+    CHECK_INT(sodium_mprotect_readonly(edge_key), 0);
+    CHECK_INT(sodium_mprotect_readonly(edge_nonce), 0);
+    CHECK_INT(sodium_mprotect_readonly(in), 0);
+    aead_seal_once(AEAD_AES256GCM, key, nonce, NULL, 0, in + BEFORE, len, want);
+
+    aes->expand(expanded, edge_key);
+    CHECK_INT(sodium_mprotect_readonly(expanded), 0);
+    aes->seal(expanded, edge_nonce, in + BEFORE, len, out + BEFORE);
+    CHECK_MEM(out + BEFORE, want, len + AEAD_TAG_BYTES);
+    CHECK(all(out, BEFORE, 0xa5));
+    CHECK(aes->open(expanded, edge_nonce, out + BEFORE, len + AEAD_TAG_BYTES, out + BEFORE));
+    CHECK_MEM(out + BEFORE, in + BEFORE, len);
+    CHECK(all(out, BEFORE, 0xa5));
+
+    /* Any other byte: refused, and nothing of the plaintext stays. */
+    for (size_t at = 0; at < len + AEAD_TAG_BYTES; at += 1 + len / 8) {
+        memcpy(out + BEFORE, want, len + AEAD_TAG_BYTES);
+        out[BEFORE + at] ^= 0x10;
+        CHECK(!aes->open(expanded, edge_nonce, out + BEFORE, len + AEAD_TAG_BYTES, out + BEFORE));
+        CHECK(all(out + BEFORE, len, 0));
+    }
+    free(want);
+    sodium_free(expanded);
+    sodium_free(in);
+    sodium_free(out);
+    sodium_free(edge_nonce);
+    sodium_free(edge_key);
+}
+
+static void each_aes_stays_within_its_buffers(void)
+{
+    static const size_t sizes[] = {511, 512, 513, 1023, 1024, 4095, 4096, 16367, 16384, 65519};
+    const struct aead_aes *const providers[] = {&aead_aes_sodium, aead_aes_ipsecmb()};
+
+    if (!aead_available(AEAD_AES256GCM)) {
+        (void)printf("skipped: this processor has no AES\n");
+        return;
+    }
+    for (size_t i = 0; i < CHECK_COUNT(providers) && providers[i] != NULL; i++) {
+        for (size_t len = 0; len <= 290; len++) {
+            check_edges(providers[i], len);
+        }
+        for (size_t j = 0; j < CHECK_COUNT(sizes); j++) {
+            check_edges(providers[i], sizes[j]);
+        }
+    }
+}
+
+/* libipsec-mb does AES wherever it is said to, and not silently somebody slower. */
+static void aes_is_the_fastest_that_build_and_processor_have(void)
+{
+    bool wanted = false;
+
+#if ETCP_TEST_IPSEC_MB
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31; /* F, DQ, CD, BW, VL */
+    unsigned vaes = 1u << 9 | 1u << 10;                                     /* VAES, VPCLMULQDQ */
+
+    wanted = __get_cpuid_count(7, 0, &a, &b, &c, &d) == 1 && (b & avx512) == avx512 && (c & vaes) == vaes;
+#endif
+    CHECK_INT(aead_aes_ipsecmb() != NULL, wanted);
+    CHECK_INT(strncmp(etcp_bulk_provider(), "libipsec-mb ", 12) == 0, wanted);
+}
+
 static void aead_cache_free_takes_null(void)
 {
     aead_cache_free(NULL);
@@ -219,6 +318,8 @@ static const struct check_case cases[] = {
     CHECK_CASE(aead_cache_gives_what_the_key_gives),
     CHECK_CASE(aead_providers_agree_at_every_length),
     CHECK_CASE(aead_rest_wipes_the_key),
+    CHECK_CASE(each_aes_stays_within_its_buffers),
+    CHECK_CASE(aes_is_the_fastest_that_build_and_processor_have),
     CHECK_CASE(aead_cache_free_takes_null),
     CHECK_CASE(aead_seals_nothing_at_all),
     CHECK_CASE(aead_serial_numbers_do_not_come_round),

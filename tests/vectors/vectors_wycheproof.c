@@ -6,13 +6,37 @@
 #include <sodium.h>
 
 #include "core/aead.h"
+#include "core/aead_aes.h"
 #include "core/aead_bulk.h"
 #include "core/noise.h"
 #include "vector.h"
 
 typedef void (*run_test)(const json_t *test, enum aead_algorithm algorithm);
 
-/* The same by the other provider, in place, twice; `msg` is NULL where the tag must not match. */
+/* The same with an expanded key, in place; `aes` and `msg` may be NULL, that is for tags that must not match. */
+static void check_aes(const struct aead_aes *aes, const uint8_t *key, const uint8_t *nonce, const uint8_t *sealed,
+                      size_t sealed_len, const uint8_t *msg)
+{
+    union aead_aes_key *expanded = sodium_malloc(sizeof(*expanded)); /* aligned as in a cache */
+    uint8_t *out = malloc(sealed_len);
+    size_t len = sealed_len - AEAD_TAG_BYTES;
+
+    CHECK(out != NULL && expanded != NULL);
+    memcpy(out, sealed, sealed_len);
+    if (aes != NULL) {
+        aes->expand(expanded, key);
+        CHECK_INT(aes->open(expanded, nonce, out, sealed_len, out), msg != NULL);
+    }
+    if (aes != NULL && msg != NULL) {
+        CHECK_MEM(out, msg, len);
+        aes->seal(expanded, nonce, out, len, out);
+        CHECK_MEM(out, sealed, sealed_len);
+    }
+    free(out);
+    sodium_free(expanded);
+}
+
+/* The same by libcrypto, in place, twice; `msg` as above. */
 static void check_bulk(enum aead_algorithm algorithm, const uint8_t *key, const uint8_t *nonce, const uint8_t *sealed,
                        size_t sealed_len, const uint8_t *msg)
 {
@@ -78,6 +102,10 @@ static void run_aead(const json_t *test, enum aead_algorithm algorithm)
         }
         aead_cache_free(cache);
         check_bulk(algorithm, key, nonce, sealed, ct.len + AEAD_TAG_BYTES, valid ? msg.data : NULL);
+        if (algorithm == AEAD_AES256GCM) {
+            check_aes(&aead_aes_sodium, key, nonce, sealed, ct.len + AEAD_TAG_BYTES, valid ? msg.data : NULL);
+            check_aes(aead_aes_ipsecmb(), key, nonce, sealed, ct.len + AEAD_TAG_BYTES, valid ? msg.data : NULL);
+        }
     }
     free(ad.data);
     free(msg.data);

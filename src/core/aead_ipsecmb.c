@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <intel-ipsec-mb.h>
+#include <sodium.h>
+#include <threads.h>
+
+#include "core/aead_aes.h"
+
+static_assert(sizeof(struct gcm_key_data) <= sizeof(union aead_aes_key), "room for an expanded key");
+
+/* What is used of the library's manager: its choice for this processor. They keep nothing outside of their arguments. */
+static aes_gcm_pre_t gcm_expand;
+static aes_gcm_enc_dec_t gcm_seal, gcm_open;
+
+static void expand(union aead_aes_key *expanded, const uint8_t key[static AEAD_KEY_BYTES])
+{
+    gcm_expand(key, (struct gcm_key_data *)(void *)expanded);
+}
+
+static void seal(const union aead_aes_key *expanded, const uint8_t nonce[static AEAD_NONCE_BYTES], const uint8_t *in,
+                 size_t len, uint8_t *out)
+{
+    struct gcm_context_data context;
+    gcm_seal((const struct gcm_key_data *)(const void *)expanded, &context, out, in, len, nonce, NULL, 0, out + len,
+             AEAD_TAG_BYTES);
+}
+
+static bool open(const union aead_aes_key *expanded, const uint8_t nonce[static AEAD_NONCE_BYTES], const uint8_t *in,
+                 size_t len, uint8_t *out)
+{
+    struct gcm_context_data context;
+    uint8_t tag[AEAD_TAG_BYTES];
+    size_t text_len = len - AEAD_TAG_BYTES;
+    gcm_open((const struct gcm_key_data *)(const void *)expanded, &context, out, in, text_len, nonce, NULL, 0, tag,
+             sizeof tag);
+    if (sodium_memcmp(tag, in + text_len, sizeof tag) == 0)
+        return true;
+    sodium_memzero(tag, sizeof tag); /* a forger would like to know what it should have been */
+    sodium_memzero(out, text_len);   /* it deciphers before it knows the tag */
+    return false;
+}
+
+static const struct aead_aes ipsecmb = {
+    .name = "libipsec-mb " IMB_VERSION_STR,
+    .bulk = true,
+    .expand = expand,
+    .seal = seal,
+    .open = open,
+};
+
+static const struct aead_aes *chosen;
+
+/* Without the wide instructions it is no faster than the others. SAFE_DATA: a build that leaves nothing of keys and text in
+ * registers and on the stack. The manager's start includes known-answer tests. */
+static void choose(void)
+{
+    const uint64_t wanted = IMB_FEATURE_AVX512_SKX | IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ | IMB_FEATURE_SAFE_DATA |
+                            IMB_FEATURE_SELF_TEST_PASS;
+    IMB_MGR *manager = alloc_mb_mgr(0);
+    if (!manager)
+        return;
+    init_mb_mgr_auto(manager, NULL);
+    if (imb_get_errno(manager) == 0 && (manager->features & wanted) == wanted) {
+        gcm_expand = manager->gcm256_pre;
+        gcm_seal = manager->gcm256_enc;
+        gcm_open = manager->gcm256_dec;
+        chosen = &ipsecmb;
+    }
+    free_mb_mgr(manager);
+}
+
+const struct aead_aes *aead_aes_ipsecmb(void)
+{
+    static once_flag once = ONCE_FLAG_INIT;
+    call_once(&once, choose);
+    return chosen;
+}
