@@ -73,10 +73,6 @@ ETCP_API ETCP_MUST_USE int etcp_init(void);
 /* The version of the library as text, "1.2.3"; static. */
 ETCP_API const char *etcp_version(void);
 
-/* What seals and opens long records of the suite aes256gcm, the fastest that build and processor have: "libipsec-mb 1.3.0",
- * "libcrypto 3.0.19", or "libsodium" as for all else; static. */
-ETCP_API const char *etcp_bulk_provider(void);
-
 /* What an enum etcp_error means, in lower case without a full stop; static, never NULL, also for unknown values. */
 ETCP_API const char *etcp_strerror(int error);
 

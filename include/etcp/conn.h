@@ -61,6 +61,10 @@ enum {
 /* Whether this processor and build can run a suite. */
 ETCP_API bool etcp_suite_available(enum etcp_suite suite);
 
+/* What seals and opens long records of a suite, the fastest that build and processor have: "libipsec-mb 1.3.0" (AES),
+ * "libcrypto 3.0.19", or "libsodium" as for all else; static. */
+ETCP_API const char *etcp_bulk_provider(enum etcp_suite suite);
+
 /* "aes256gcm", "chacha20poly1305", "classic"; static, "unknown" for other values. Both suites of a cipher have one name. */
 ETCP_API const char *etcp_suite_name(int suite);
 

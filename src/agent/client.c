@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <event2/event.h>
+#include <event2/event_struct.h>
 
 #include "base/log.h"
 #include "base/message_id.h"
@@ -46,7 +47,7 @@ struct client {
     int suite;      /* of the current connection */
     int suite_next; /* after a Refusal: for the next connection to the same address; else 0 */
 
-    struct loop_letter step;
+    struct event step; /* made active, it has step() called */
     struct resolve *resolve;
     struct event *connecting;
     int fd;
@@ -110,10 +111,15 @@ static void set_cause(struct client *client, const char *format, ...)
     client->told_why = true;
 }
 
+static void call_step(struct client *client)
+{
+    event_active(&client->step, EV_TIMEOUT, 0);
+}
+
 static void step_later(struct client *client)
 {
     client->state = STATE_STEP;
-    loop_post_letter(client->options.loop, &client->step);
+    call_step(client);
 }
 
 /* The address (or, before there is one, the server) is of no use: `cause` says why. */
@@ -155,7 +161,7 @@ static void finish(struct client *client)
     struct client_end *end = &client->end;
 
     drop_pending(client);
-    (void)loop_unpost(client->options.loop, &client->step);
+    (void)event_del(&client->step);
     end->was_up = client->state == STATE_UP;
     end->refused = !end->was_up && client->failures > 0 && client->refusals == client->failures;
     end->lived_us = end->was_up ? loop_now_us() - client->up_us : 0;
@@ -358,7 +364,7 @@ static void on_event(struct link *link, const struct etcp_event *event, void *us
         return;
     case ETCP_EVENT_UP:
         client->up_due = true;
-        loop_post_letter(client->options.loop, &client->step);
+        call_step(client);
         return;
     case ETCP_EVENT_PONG:
         client->round_trip_us = event->round_trip_us;
@@ -621,10 +627,12 @@ static void try_server(struct client *client)
     }
 }
 
-static void step(void *arg)
+static void step(evutil_socket_t fd, short what, void *arg)
 {
     struct client *client = arg;
 
+    (void)fd;
+    (void)what;
     if (client->up_due && !client->ending) {
         if (etcp_conn_closing(link_conn(client->link))) {
             return; /* the first record has ended it as well: `closed` says how */
@@ -632,7 +640,7 @@ static void step(void *arg)
         report_up(client);
         link_flush(client->link);
     } else if (client->state != STATE_STEP) {
-        return; /* its letter was overtaken */
+        return; /* overtaken by an event of the link's */
     } else if (client->ending) {
         finish(client);
     } else if (client->suite_next != 0 || client->addresses_tried < client->address_count) {
@@ -665,7 +673,7 @@ int client_new(const struct client_options *options, const struct client_handler
     client->handler = handler;
     client->user = user;
     client->fd = -1;
-    client->step = (struct loop_letter){.fn = step, .arg = client};
+    (void)event_assign(&client->step, client->options.loop->base, -1, 0, step, client);
     step_later(client);
     *ret_client = client;
     return 0;

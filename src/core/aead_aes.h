@@ -5,7 +5,7 @@
  * work on four blocks at once. It takes a third of libsodium's time for a short record, and for a long one less than half of
  * that of Debian 12's libcrypto, which has no code for them.
  *
- * Expanded keys lie where the caller puts them, that is in secret memory, and nothing else is kept between calls. */
+ * Expanded keys lie where the caller puts them, that is in secret memory; nothing of a key or a text is kept anywhere else. */
 #ifndef CORE_AEAD_AES_H
 #define CORE_AEAD_AES_H
 

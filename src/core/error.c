@@ -5,9 +5,6 @@
 
 #include <sodium.h>
 
-#include "core/aead_aes.h"
-#include "core/aead_bulk.h"
-
 int etcp_init(void)
 {
     return sodium_init() < 0 ? ETCP_EINIT : 0;
@@ -16,12 +13,6 @@ int etcp_init(void)
 const char *etcp_version(void)
 {
     return ETCP_VERSION;
-}
-
-const char *etcp_bulk_provider(void)
-{
-    const struct aead_aes *aes = aead_aes_ipsecmb();
-    return aes ? aes->name : aead_bulk_name();
 }
 
 const char *etcp_strerror(int error)

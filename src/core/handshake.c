@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/aead_aes.h"
+#include "core/aead_bulk.h"
 #include "core/classic.h"
 
 /* The slot of a handshake's secrets is as large as they are. */
@@ -33,6 +35,12 @@ bool etcp_suite_available(enum etcp_suite suite)
         return aead_available(handshake_algorithm((int)suite));
     }
     return false;
+}
+
+const char *etcp_bulk_provider(enum etcp_suite suite)
+{
+    const struct aead_aes *aes = handshake_algorithm((int)suite) == AEAD_AES256GCM ? aead_aes_ipsecmb() : NULL;
+    return aes ? aes->name : aead_bulk_name();
 }
 
 const char *etcp_suite_name(int suite)

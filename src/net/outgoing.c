@@ -13,6 +13,7 @@
 #include "net/link_state.h"
 #include "net/loop.h"
 #include "net/parcels.h"
+#include "net/pieces.h"
 
 /* How long output may wait without a byte being taken. */
 #define STALL_US 60000000u
@@ -102,18 +103,6 @@ static int keep_backlog(struct link *link, int first, size_t off)
     return 0;
 }
 
-static ssize_t send_pieces(int fd, struct iovec *pieces, int count)
-{
-    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
-    ssize_t n;
-
-    do {
-        n = count == 1 ? send(fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL)
-                       : sendmsg(fd, &message, MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    return n;
-}
-
 /* The batch, which is the link's. */
 static void write_batch(struct link *link)
 {
@@ -123,7 +112,7 @@ static void write_batch(struct link *link)
 
     if (batch->count > 0) {
         etcp_pool_rest(link->loop->pool); /* the peer may see an end of the work in what it gets */
-        n = send_pieces(link->fd, batch->pieces, batch->count);
+        n = pieces_send(link->fd, batch->pieces, batch->count);
         if (n < 0 && !may_try_again(errno)) {
             link_fail(link, errno);
             return;

@@ -31,6 +31,7 @@
 #include "net/kept.h"
 #include "net/link.h"
 #include "net/loop.h"
+#include "net/pieces.h"
 #include "net/ring.h"
 
 /* A window grows with the path up to this, while the socket keeps up. */
@@ -298,12 +299,8 @@ static void count_taken(struct splice *splice, size_t len)
 /* Writes what the socket takes; returns how much, or 0 after a failure, which is noted. */
 static size_t write_pieces(struct splice *splice, struct iovec *pieces, int count)
 {
-    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
-    ssize_t n;
+    ssize_t n = pieces_send(splice->fd, pieces, count);
 
-    do {
-        n = sendmsg(splice->fd, &message, MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
     if (n < 0) {
         if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM) {
             fail(splice, -errno);
