@@ -39,7 +39,7 @@ bool aead_open_once(enum aead_algorithm algorithm, const uint8_t key[static AEAD
                     const uint8_t nonce[static AEAD_NONCE_BYTES], const uint8_t *ad, size_t ad_len, const uint8_t *in,
                     size_t len, uint8_t *out);
 
-enum { AEAD_CACHE_BYTES = 2240 }; /* of secret memory */
+enum { AEAD_CACHE_BYTES = 2752 }; /* of secret memory */
 
 struct aead_cache; /* what was computed from the keys that were used last */
 

@@ -15,7 +15,7 @@
 
 union aead_aes_key {
     crypto_aead_aes256gcm_state sodium;
-    uint8_t bytes[1024]; /* of libipsec-mb, which likes them aligned to 64 */
+    uint8_t bytes[1280]; /* of libipsec-mb 2.0, which likes them aligned to 64; 1.3 takes 1,008 */
 };
 
 struct aead_aes {

@@ -23,7 +23,10 @@ static void seal(const union aead_aes_key *expanded, const uint8_t nonce[static 
                  size_t len, uint8_t *out)
 {
     struct gcm_context_data context;
-    assert(len <= INT32_MAX); /* what is longer than the mode allows it would leave as it is, and say so nowhere */
+    if (len > INT32_MAX) { /* no record is; but what is too long it would leave as it is, and say so nowhere */
+        sodium_memzero(out, len + AEAD_TAG_BYTES);
+        return;
+    }
     gcm_seal((const struct gcm_key_data *)(const void *)expanded, &context, out, in, len, nonce, NULL, 0, out + len,
              AEAD_TAG_BYTES);
 }
