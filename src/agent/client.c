@@ -19,6 +19,7 @@
 #include "base/message_id.h"
 #include "net/address.h"
 #include "net/congestion.h"
+#include "net/dial.h"
 #include "net/link.h"
 #include "net/loop.h"
 #include "net/resolve.h"
@@ -511,6 +512,7 @@ static int connect_socket(struct client *client, const struct address *address)
         .tv_sec = (time_t)(client->options.handshake_timeout_us / 1000000),
         .tv_usec = (suseconds_t)(client->options.handshake_timeout_us % 1000000),
     };
+    int error = 0;
 
     client->fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (client->fd < 0) {
@@ -523,12 +525,15 @@ static int connect_socket(struct client *client, const struct address *address)
             return result;
         }
     }
-    if (connect(client->fd, &address->any, address->len) == 0) {
+    if (connect(client->fd, &address->any, address->len) != 0) {
+        error = errno;
+    }
+    if (error == 0 || (error == EINPROGRESS && dial_is_connected(client->fd))) {
         start_handshake(client);
         return 0;
     }
-    if (errno != EINPROGRESS) {
-        return -errno;
+    if (error != EINPROGRESS) {
+        return -error;
     }
     client->connecting = event_new(client->options.loop->base, client->fd, EV_WRITE, on_connecting, client);
     if (client->connecting == NULL || event_add(client->connecting, &timeout) < 0) {
@@ -602,22 +607,22 @@ static void on_resolved(const struct resolve_result *result, void *user)
 static void try_server(struct client *client)
 {
     const struct config_address *server = &client->options.servers[client->servers_tried++];
+    struct address address;
     int result;
 
     config_address_format(server, client->server_text);
     client->address_text[0] = '\0';
     forget_addresses(client);
     client->refused = client->told_why = false;
-    if (server->kind == CONFIG_ADDRESS_UNIX) {
-        struct address address;
-
-        result = address_from_path(server->path, &address);
-        result = result == 0 ? take_addresses(client, &address, 1) : result;
+    result = server->kind == CONFIG_ADDRESS_UNIX ? address_from_path(server->path, &address)
+                                                 : address_from_numeric(server->host, server->port, &address);
+    if (result == 0) {
+        result = take_addresses(client, &address, 1);
         if (result == 0) {
             try_address(client);
             return;
         }
-    } else {
+    } else if (server->kind != CONFIG_ADDRESS_UNIX) {
         client->state = STATE_RESOLVING;
         result = resolve_start(client->options.loop, server->host, server->port, on_resolved, client, &client->resolve);
     }

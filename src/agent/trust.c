@@ -2,6 +2,7 @@
 #include "agent/trust.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "keys/known_servers.h"
 
@@ -61,9 +62,11 @@ static void decide(const struct trust *trust, const char *server, const uint8_t 
 bool trust_decide(const struct trust *trust, const char *server, const uint8_t key[static ETCP_KEY_BYTES],
                   struct trust_decision *ret_decision)
 {
-    struct trust_decision decision = {0};
+    const enum trust_verdict *verdict = &ret_decision->verdict;
 
-    decide(trust, server, key, &decision);
-    *ret_decision = decision;
-    return decision.verdict == TRUST_PINNED || decision.verdict == TRUST_KNOWN || decision.verdict == TRUST_FIRST_USE;
+    ret_decision->line = 0;
+    memset(ret_decision->known_key, 0, sizeof(ret_decision->known_key));
+    error_clear(&ret_decision->error);
+    decide(trust, server, key, ret_decision);
+    return *verdict == TRUST_PINNED || *verdict == TRUST_KNOWN || *verdict == TRUST_FIRST_USE;
 }

@@ -8,6 +8,7 @@
 
 #include "core/bytes.h"
 #include "core/key.h"
+#include "core/sha256.h"
 
 /* clang-format off */
 const struct noise_pattern noise_xx = {
@@ -43,35 +44,29 @@ void noise_rekey(enum aead_algorithm algorithm, uint8_t k[static AEAD_KEY_BYTES]
 
 static void hash2(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len, uint8_t out[static NOISE_HASH_BYTES])
 {
-    crypto_hash_sha256_state state;
-    (void)crypto_hash_sha256_init(&state);
-    (void)crypto_hash_sha256_update(&state, a, a_len);
-    (void)crypto_hash_sha256_update(&state, b, b_len);
-    (void)crypto_hash_sha256_final(&state, out);
-    sodium_memzero(&state, sizeof state);
-}
-
-static void hmac(const uint8_t key[static NOISE_HASH_BYTES], const uint8_t *a, size_t a_len, uint8_t counter,
-                 uint8_t out[static NOISE_HASH_BYTES])
-{
-    crypto_auth_hmacsha256_state state;
-    (void)crypto_auth_hmacsha256_init(&state, key, NOISE_HASH_BYTES);
-    (void)crypto_auth_hmacsha256_update(&state, a, a_len);
-    if (counter)
-        (void)crypto_auth_hmacsha256_update(&state, &counter, 1);
-    (void)crypto_auth_hmacsha256_final(&state, out);
-    sodium_memzero(&state, sizeof state);
+    struct sha256 hash;
+    sha256_begin(&hash);
+    sha256_add(&hash, a, a_len);
+    sha256_add(&hash, b, b_len);
+    sha256_end(&hash, out);
 }
 
 /* HKDF of Noise (revision 34, section 4.3) with `count` outputs, each 32 bytes, into `out`. The chaining key may be out[0]. */
 static void hkdf(const uint8_t ck[static NOISE_HASH_BYTES], const uint8_t *material, size_t len, int count,
                  uint8_t out[][NOISE_HASH_BYTES])
 {
+    struct hmac hmac;
     uint8_t temp[NOISE_HASH_BYTES];
-    hmac(ck, material, len, 0, temp);
-    hmac(temp, NULL, 0, 1, out[0]);
-    for (int i = 1; i < count; i++)
-        hmac(temp, out[i - 1], NOISE_HASH_BYTES, (uint8_t)(i + 1), out[i]);
+    hmac_begin(&hmac, ck);
+    hmac_of(&hmac, material, len, NULL, 0, temp);
+    hmac_begin(&hmac, temp);
+    const uint8_t *previous = NULL;
+    for (int i = 0; i < count; i++) {
+        const uint8_t number = (uint8_t)(i + 1);
+        hmac_of(&hmac, previous, previous ? NOISE_HASH_BYTES : 0, &number, 1, out[i]);
+        previous = out[i];
+    }
+    sodium_memzero(&hmac, sizeof hmac);
     sodium_memzero(temp, sizeof temp);
 }
 

@@ -169,8 +169,7 @@ static void close_socket(struct dial *dial)
     }
 }
 
-/* Whether it is connected already, as to an address of the own host: then there is no need to watch it. */
-static bool is_connected(int fd)
+bool dial_is_connected(int fd)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
 
@@ -200,7 +199,7 @@ static void try_addresses(struct dial *dial)
             return;
         }
         dial->error = errno;
-        if (errno == EINPROGRESS && is_connected(dial->fd)) {
+        if (errno == EINPROGRESS && dial_is_connected(dial->fd)) {
             return;
         }
         if (dial->error == EINPROGRESS && wait_for(dial, EV_WRITE, left / shares + 1)) {

@@ -45,6 +45,10 @@ struct dial_result {
 int dial_start(struct dialer *dialer, const struct dial_target *target, uint64_t timeout_us,
                void (*done)(const struct dial_result *result, void *user), void *user, struct dial **ret_dial);
 
+/* Whether a connect() that is under way has succeeded already, as to an address of the own host: then there is no need to watch the
+ * socket. A system call, no waiting. */
+bool dial_is_connected(int fd);
+
 /* Gives up; `done` will not be called. NULL is fine. */
 void dial_cancel(struct dial *dial);
 
