@@ -23,7 +23,8 @@ struct loop_mailbox {
     pthread_mutex_t lock;
     struct loop_letter *first;
     struct loop_letter **end;
-    int fd; /* readable while there are letters */
+    size_t count; /* of letters */
+    int fd;       /* rung when there is a first letter: the others come with it */
     struct event *event;
 };
 
@@ -47,6 +48,7 @@ static bool mailbox_pop(struct loop_mailbox *mailbox, struct loop_letter *ret_le
         if (mailbox->first == NULL) {
             mailbox->end = &mailbox->first;
         }
+        mailbox->count--;
         letter->next = NULL;
         letter->posted = false;
         *ret_letter = *letter;
@@ -64,18 +66,31 @@ static void mailbox_ring(struct loop_mailbox *mailbox)
     (void)!eventfd_write(mailbox->fd, 1);
 }
 
+static size_t mailbox_count(struct loop_mailbox *mailbox)
+{
+    size_t count = 0;
+
+    (void)pthread_mutex_lock(&mailbox->lock);
+    count = mailbox->count;
+    (void)pthread_mutex_unlock(&mailbox->lock);
+    return count;
+}
+
 /* Reads one letter after another, so that a letter's function may take back those behind it. */
 static void on_letters(evutil_socket_t fd, short what, void *arg)
 {
     struct loop *loop = arg;
-    eventfd_t count = 0;
+    eventfd_t rings = 0;
     struct loop_letter letter = {0};
 
     (void)what;
-    (void)!eventfd_read(fd, &count);
+    (void)!eventfd_read(fd, &rings); /* first: a letter that comes from now on rings anew if it finds none before it */
     /* What letters post is left for the next turn of the loop, or two loops writing to each other would starve the rest. */
-    for (eventfd_t left = count; left > 0 && mailbox_pop(loop->mailbox, &letter); left--) {
+    for (size_t left = mailbox_count(loop->mailbox); left > 0 && mailbox_pop(loop->mailbox, &letter); left--) {
         letter.fn(letter.arg);
+    }
+    if (mailbox_count(loop->mailbox) > 0) {
+        mailbox_ring(loop->mailbox);
     }
 }
 
@@ -269,7 +284,9 @@ void loop_post_letter(struct loop *loop, struct loop_letter *letter)
         letter->next = NULL;
         *mailbox->end = letter;
         mailbox->end = &letter->next;
-        mailbox_ring(mailbox);
+        if (mailbox->count++ == 0) {
+            mailbox_ring(mailbox);
+        }
     }
     (void)pthread_mutex_unlock(&mailbox->lock);
 }
@@ -302,6 +319,7 @@ bool loop_unpost(struct loop *loop, struct loop_letter *letter)
             }
             letter->next = NULL;
             letter->posted = false;
+            mailbox->count--;
             found = true;
             break;
         }

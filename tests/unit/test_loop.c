@@ -94,6 +94,33 @@ static void a_letter_taken_back_is_not_read(void)
     loop_free(box.loop);
 }
 
+struct writer {
+    struct box box;
+    struct loop_letter more;
+};
+
+static void write_more(void *arg)
+{
+    struct writer *writer = arg;
+
+    loop_post_letter(writer->box.loop, &writer->more);
+    count(&writer->box);
+}
+
+/* It comes behind one that waits, so nothing is rung for it. */
+static void a_letter_written_by_a_letter_is_read_too(void)
+{
+    struct writer writer = {.box = {.loop = make_loop(), .want = 3}};
+    struct loop_letter first = {.fn = write_more, .arg = &writer}, second = {.fn = count, .arg = &writer.box};
+
+    writer.more = (struct loop_letter){.fn = count, .arg = &writer.box};
+    loop_post_letter(writer.box.loop, &first);
+    loop_post_letter(writer.box.loop, &second);
+    CHECK_INT(loop_run(writer.box.loop), 0);
+    CHECK_INT(writer.box.got, 3);
+    loop_free(writer.box.loop);
+}
+
 struct thief {
     struct box box;
     struct loop_letter victim;
@@ -299,6 +326,7 @@ static void the_clock_does_not_go_back(void)
 static const struct check_case cases[] = {
     CHECK_CASE(letters_of_all_threads_arrive),
     CHECK_CASE(letters_keep_their_order),
+    CHECK_CASE(a_letter_written_by_a_letter_is_read_too),
     CHECK_CASE(a_letter_taken_back_is_not_read),
     CHECK_CASE(a_letter_can_take_back_the_one_behind_it),
     CHECK_CASE(unread_letters_are_freed_with_the_loop),
