@@ -446,10 +446,14 @@ static void finish(struct link *link)
 static void hand_on(struct link *link)
 {
     if (link->state == LINK_OPEN && wants_turn(link)) {
+        const size_t streams = etcp_conn_streams(link->conn);
+
         link->wanted = false;
+        link->round = streams > 1 ? (uint32_t)streams - 1 : 1;
         if (link->handler->writable != NULL) {
             link->handler->writable(link, link->user);
         }
+        link->round = 0;
         link->held = link->held && link->wanted;
     }
 }
@@ -619,6 +623,7 @@ static int seal_bodies(struct link *link, struct etcp_stream *stream, const stru
         }
         outgoing_append(link, record, ETCP_DATA_HEAD + piece + ETCP_TAG);
         link->bulk_bytes += piece >= BULK_RECORD ? piece : 0;
+        link->round -= link->round > 0;
         len -= piece;
     }
     return 0;
@@ -657,7 +662,7 @@ void link_want(struct link *link)
     settle_outside(link);
 }
 
-int link_turn(const struct link *link)
+int link_turn(const struct link *link, bool much)
 {
     const size_t streams = etcp_conn_streams(link->conn);
 
@@ -665,7 +670,7 @@ int link_turn(const struct link *link)
         return LINK_RECORDS_MAX;
     }
     if (loop_now_us() < link->slow_until_us) {
-        return 1;
+        return !much ? 1 : link->round < TURN_MIN ? (int)link->round : TURN_MIN;
     }
     return streams < LINK_RECORDS_MAX / TURN_MIN ? LINK_RECORDS_MAX / (int)streams : TURN_MIN;
 }

@@ -97,9 +97,11 @@ uint64_t link_round_trip_us(struct link *link);
  * turn on a link that others use too, and has more to send. */
 void link_want(struct link *link);
 
-/* How many records a stream may send at a time: what a loop's output buffer holds, shared by the link's streams, or one where the
- * socket takes so little that the others would notice. LINK_RECORDS_MAX for one that is alone. */
-int link_turn(const struct link *link);
+/* How many records a stream may send now: LINK_RECORDS_MAX for one that is alone, else its share of what a loop's output buffer
+ * holds. Where the socket takes so little that the others would notice, one, and of those with `much` to send a few have larger turns
+ * instead, in each round of `writable` a record for each other stream all together: 0 means to ask for another round, with
+ * link_want(). */
+int link_turn(const struct link *link, bool much);
 
 /* Whether the socket has taken everything so far: false while output waits inside the link. */
 bool link_has_room(const struct link *link);

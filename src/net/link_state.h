@@ -51,6 +51,7 @@ struct link {
     struct bytes *backlog;  /* sealed, not taken by the socket; at most one batch */
     struct parcel *parcel;  /* sealed in this turn of the loop, to be written at its end */
     struct bytes *rest;     /* read, not taken by the connection; at most one read */
+    uint32_t round;         /* records that streams with much to send may still send in this round of `writable` */
     size_t discarded;
     uint64_t bulk_bytes;
     uint64_t round_trip_us; /* 0: not known */

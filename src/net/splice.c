@@ -398,6 +398,27 @@ static ssize_t read_socket(struct splice *splice, int records)
     return n;
 }
 
+/* Leaves the socket alone until the link lets it have another turn: the kernel need not be told for each that it is watched again,
+ * and is not. */
+static void wait_for_turn(struct splice *splice)
+{
+    splice->blocked = true;
+    link_want(splice->link);
+}
+
+/* The stream's turn. Returns how many records it was. */
+static int take_turn(struct splice *splice, ssize_t *ret_n)
+{
+    int records = link_turn(splice->link, splice->much);
+
+    if (records == 0) {
+        wait_for_turn(splice);
+    } else {
+        *ret_n = read_socket(splice, records);
+    }
+    return records;
+}
+
 /* The socket has failed. What came before that is still there, and goes as far as it may. */
 static void read_last_bytes(struct splice *splice)
 {
@@ -472,7 +493,9 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
                 fail(splice, -ECONNRESET);
             }
         } else {
-            (void)read_socket(splice, link_turn(splice->link));
+            ssize_t n = 0;
+
+            (void)take_turn(splice, &n);
         }
     }
     settle(splice);
@@ -571,16 +594,15 @@ void splice_peer_closed(struct splice *splice)
 
 void splice_writable(struct splice *splice)
 {
+    ssize_t n = 0;
     int records;
 
     if (splice->fd < 0 || splice->error != 0 || !splice->blocked || splice->socket_closed) {
         return;
     }
-    records = link_turn(splice->link);
-    if (read_socket(splice, records) >= LINK_RECORD_DATA && records < LINK_RECORDS_MAX && !splice->blocked) {
-        /* It has more, and another turn: the kernel need not be told for each that the socket is watched again, and is not. */
-        splice->blocked = true;
-        link_want(splice->link);
+    records = take_turn(splice, &n);
+    if (n >= LINK_RECORD_DATA && records < LINK_RECORDS_MAX && !splice->blocked) {
+        wait_for_turn(splice); /* it has more */
     }
     settle(splice);
 }
