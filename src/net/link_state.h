@@ -42,6 +42,7 @@ struct link {
     bool eof : 1;           /* the peer sends no more */
     bool failed : 1;        /* `end` is set: close when last words are out */
     bool foreign : 1;       /* the batch points into the connection's own buffer */
+    bool limited : 1;       /* the kernel takes little ahead: the path is slow */
     short interest;         /* what `io` is armed for */
     struct event io;        /* one event for both directions: another would cost 128 bytes */
     struct event later;     /* the deadline, and what has to be done from the loop */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -21,6 +23,9 @@
 /* A socket that takes nothing for so long has a slow path behind it, or somebody who does not read; how long that is remembered. */
 #define SLOW_US        30000u
 #define SLOW_MEMORY_US 1000000u
+
+/* What the kernel of a slow path holds beyond what is under way: all of it is in front of whoever speaks next. */
+enum { SLOW_UNSENT_BYTES = 16 * 1024 };
 
 /* Copying a record of this size costs less than the system call that would be needed instead. */
 enum { COPY_MAX = 32 * 1024 };
@@ -103,12 +108,34 @@ static int keep_backlog(struct link *link, int first, size_t off)
     return 0;
 }
 
+/* Has the kernel take less ahead, or as much as it likes. */
+static void limit_unsent(struct link *link, bool limited)
+{
+    const unsigned bytes = limited ? SLOW_UNSENT_BYTES : 0; /* 0: the system's */
+
+    if (link->limited != limited) {
+        link->limited = limited;
+        (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes,
+                         sizeof(bytes)); /* a Unix socket has no path */
+    }
+}
+
+static void remember_slow(struct link *link)
+{
+    link->slow_until_us = loop_now_us() + SLOW_MEMORY_US;
+    limit_unsent(link, etcp_conn_streams(link->conn) > 1);
+}
+
 /* The batch, which is the link's. */
 static void write_batch(struct link *link)
 {
     struct loop_batch *batch = &link->loop->batch;
     ssize_t n = 0;
     int first = 0;
+
+    if (link->limited && loop_now_us() >= link->slow_until_us) {
+        limit_unsent(link, false);
+    }
 
     if (batch->count > 0) {
         etcp_pool_rest(link->loop->pool); /* the peer may see an end of the work in what it gets */
@@ -165,7 +192,7 @@ void outgoing_write_backlog(struct link *link)
     }
     count_sent(link, n);
     if (link->state == LINK_OPEN && loop_now_us() + STALL_US >= link->deadline_us + SLOW_US) {
-        link->slow_until_us = loop_now_us() + SLOW_MEMORY_US;
+        remember_slow(link);
     }
     backlog->off += (size_t)n;
     if (backlog->off == backlog->len) {

@@ -3,7 +3,6 @@
  * Two links on one loop, joined by a socket pair whose buffers are as small as the kernel allows; or one link, and a peer in
  * the test's own hands that reads and writes when the case wants it to. */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -419,11 +418,9 @@ static void classic_messages_keep_their_boundaries(void)
 
 /* ---- Parcels ------------------------------------------------------------------------------------------------------------- */
 
-enum { SLOW_STREAMS = 12, SLOW_US = 60000 };
-
 /* What a case of the agent's does once its streams are open, from the loop but from no callback of the link's. */
 struct talk {
-    struct etcp_stream *streams[SLOW_STREAMS];
+    struct etcp_stream *streams[2];
     void (*say)(struct side *side);
     struct event *turn;
     unsigned count; /* streams that are opened */
@@ -593,50 +590,6 @@ static void who_asks_has_another_turn(void)
     CHECK(heard.ended);
     run_talk(2, ask_for_turns);
     CHECK(heard.ended);
-}
-
-static void fill_slowly(struct side *side)
-{
-    for (unsigned i = 0; link_has_room(side->link) && i < SLOW_STREAMS; i++) {
-        while (say(side, i, 16384) > 0) {
-        }
-    }
-    CHECK(!link_has_room(side->link));
-    (void)usleep(SLOW_US); /* so long the socket takes nothing: it is this thread that reads it */
-}
-
-static void take_slow_turns(struct side *side)
-{
-    int zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-
-    CHECK(zeros >= 0);
-    CHECK_INT(link_turn(side->link, false), 1);
-    CHECK_INT(link_turn(side->link, true), 8);
-    CHECK_INT(link_send_from(side->link, talk.streams[10], zeros, 8), 8 * (long long)LINK_RECORD_DATA);
-    CHECK_INT(link_turn(side->link, true), SLOW_STREAMS - 1 - 8);
-    CHECK_INT(link_send_from(side->link, talk.streams[11], zeros, 3), 3 * (long long)LINK_RECORD_DATA);
-    CHECK_INT(link_turn(side->link, true), 0);
-    CHECK_INT(link_turn(side->link, false), 1);
-    (void)close(zeros);
-    link_goodbye(side->link, ETCP_CODE_OK, NULL);
-}
-
-/* A record for each of the others in a round, a few at a time. */
-static void turns_on_a_slow_link(void)
-{
-    static const struct behaviour talker = {.up = open_streams, .writable = take_slow_turns},
-                                  listener = {.event = hear};
-    struct side agent, server;
-
-    memset(&heard, 0, sizeof(heard));
-    talk = (struct talk){.say = fill_slowly, .count = SLOW_STREAMS};
-    make_sides(&agent, &talker, &server, &listener, ETCP_SUITE_CHACHA20POLY1305);
-    run();
-    CHECK_INT(heard.streams, SLOW_STREAMS);
-    CHECK_INT(agent.writables, 1);
-    CHECK(heard.ended);
-    event_free(talk.turn);
-    done_sides(&agent, &server);
 }
 
 static void what_streams_say_in_one_turn_is_one_write(void)
@@ -1134,7 +1087,6 @@ static const struct check_case cases[] = {
     CHECK_CASE(classic_messages_keep_their_boundaries),
     CHECK_CASE(what_streams_say_in_one_turn_is_one_write),
     CHECK_CASE(who_asks_has_another_turn),
-    CHECK_CASE(turns_on_a_slow_link),
     CHECK_CASE(goodbye_in_an_event_reaches_the_peer),
     CHECK_CASE(an_abort_is_a_truncation_to_the_peer),
     CHECK_CASE(a_rejected_agent_is_told_so),

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Two links on one loop, joined by TCP, of which the agent's meets a socket that takes nothing for a while: the thread that would
+ * read it sleeps. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <event2/event.h>
+
+#include <etcp/etcp.h>
+
+#include "check.h"
+#include "net/link.h"
+#include "net/loop.h"
+
+enum { STREAMS = 12, CHUNK_BYTES = 16384, SLEEP_US = 60000, DEADLINE_S = 60 };
+
+struct side {
+    struct link *link;
+    bool closed;
+};
+
+static struct loop *loop;
+static struct side agent, server;
+static struct etcp_stream *streams[STREAMS];
+static unsigned opened, rounds;
+static int agent_fd;
+static void (*writable)(void);
+
+static void on_end_of_patience(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    CHECK_FAIL("done in time");
+    loop_stop(loop);
+}
+
+static struct etcp_conn *make_conn(enum etcp_role role)
+{
+    struct etcp_conn_options options = {.role = role, .suite = role == ETCP_AGENT ? ETCP_SUITE_CHACHA20POLY1305 : 0};
+    uint8_t secret[ETCP_KEY_BYTES];
+    struct etcp_identity *identity = NULL;
+    struct etcp_conn *conn = NULL;
+
+    etcp_key_generate(secret);
+    CHECK_INT(etcp_identity_new(secret, NULL, &identity), 0);
+    options.identity = identity;
+    CHECK_INT(etcp_conn_new(loop->pool, &options, loop_now_us(), &conn), 0);
+    etcp_identity_free(identity);
+    return conn;
+}
+
+/* With buffers that do not grow, so that they are soon full. */
+static void make_pair(int ret_pair[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    const int size = 32 * 1024;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    CHECK_INT(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
+    CHECK_INT(bind(listener, (const struct sockaddr *)&address, sizeof(address)), 0);
+    CHECK_INT(listen(listener, 1), 0);
+    CHECK_INT(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    ret_pair[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_INT(setsockopt(ret_pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+    CHECK_INT(connect(ret_pair[0], (const struct sockaddr *)&address, sizeof(address)), 0);
+    CHECK_INT(fcntl(ret_pair[0], F_SETFL, O_NONBLOCK), 0);
+    ret_pair[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    CHECK(ret_pair[1] >= 0);
+    (void)close(listener);
+}
+
+static size_t say(unsigned stream, size_t len)
+{
+    static uint8_t words[CHUNK_BYTES];
+
+    return link_send(agent.link, streams[stream], words, len);
+}
+
+/* As much as goes; then nobody reads for a while. */
+static void fill(void)
+{
+    for (unsigned i = 0; i < opened && link_has_room(agent.link); i++) {
+        while (say(i, CHUNK_BYTES) > 0) {
+        }
+    }
+    CHECK(!link_has_room(agent.link));
+    (void)usleep(SLEEP_US);
+}
+
+static void on_fill(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    fill();
+}
+
+static unsigned unsent_limit(void)
+{
+    unsigned bytes = 1;
+    socklen_t len = sizeof(bytes);
+
+    CHECK_INT(getsockopt(agent_fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, &len), 0);
+    return bytes;
+}
+
+static void on_event(struct link *link, const struct etcp_event *event, void *user)
+{
+    const struct timeval soon = {.tv_usec = 1000};
+
+    switch (event->type) {
+    case ETCP_EVENT_PEER:
+        CHECK_INT(etcp_conn_accept(link_conn(link), loop_now_us()), 0);
+        break;
+    case ETCP_EVENT_UP:
+        if (user == &agent) {
+            for (unsigned i = 0; i < opened; i++) {
+                CHECK_INT(etcp_stream_open(link_conn(link), "sink", NULL, &streams[i]), 0);
+            }
+            CHECK_INT(event_base_once(loop->base, -1, EV_TIMEOUT, on_fill, NULL, &soon), 0);
+        }
+        break;
+    case ETCP_EVENT_DATA:
+        etcp_stream_consume(event->stream, event->len);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_writable(struct link *link, void *user)
+{
+    (void)link;
+    if (user == &agent) {
+        rounds++;
+        writable();
+    }
+}
+
+static void on_closed(struct link *link, const struct link_end *end, void *user)
+{
+    (void)link;
+    CHECK_INT(end->error, 0);
+    ((struct side *)user)->closed = true;
+    if (agent.closed && server.closed) {
+        loop_stop(loop);
+    }
+}
+
+static const struct link_handler handler = {.event = on_event, .writable = on_writable, .closed = on_closed};
+
+static void run(unsigned count, void (*what)(void))
+{
+    const struct timeval patience = {.tv_sec = DEADLINE_S};
+    struct event *deadline = NULL;
+    int pair[2];
+
+    opened = count;
+    writable = what;
+    rounds = 0;
+    agent.closed = server.closed = false;
+    CHECK_INT(etcp_init(), 0);
+    CHECK_INT(loop_new(&loop), 0);
+    make_pair(pair);
+    agent_fd = pair[0];
+    deadline = event_new(loop->base, -1, 0, on_end_of_patience, NULL);
+    CHECK(deadline != NULL && event_add(deadline, &patience) == 0);
+    CHECK_INT(link_new(loop, pair[0], make_conn(ETCP_AGENT), &handler, &agent, &agent.link), 0);
+    CHECK_INT(link_new(loop, pair[1], make_conn(ETCP_SERVER), &handler, &server, &server.link), 0);
+    CHECK_INT(loop_run(loop), 0);
+    event_free(deadline);
+    loop_free(loop);
+}
+
+/* A record for each of the others in a round, from few of them at a time; who has little to say need not wait. */
+static void take_turns(void)
+{
+    int zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+    CHECK(zeros >= 0);
+    CHECK_INT(link_turn(agent.link, false), 1);
+    CHECK_INT(link_turn(agent.link, true), 8);
+    CHECK_INT(link_send_from(agent.link, streams[10], zeros, 8), 8 * (long long)LINK_RECORD_DATA);
+    CHECK_INT(link_turn(agent.link, true), STREAMS - 1 - 8);
+    CHECK_INT(link_send_from(agent.link, streams[11], zeros, 3), 3 * (long long)LINK_RECORD_DATA);
+    CHECK_INT(link_turn(agent.link, true), 0);
+    CHECK_INT(link_turn(agent.link, false), 1);
+    (void)close(zeros);
+    link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+}
+
+static void turns_of_many(void)
+{
+    run(STREAMS, take_turns);
+    CHECK_INT(rounds, 1);
+}
+
+static void take_turn_of_two(void)
+{
+    CHECK_INT(link_turn(agent.link, true), 1);
+    CHECK_INT(link_turn(agent.link, false), 1);
+    link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+}
+
+static void turns_of_two(void)
+{
+    run(2, take_turn_of_two);
+    CHECK_INT(rounds, 1);
+}
+
+/* Who is alone disturbs nobody. */
+static void take_turn_alone(void)
+{
+    CHECK_INT(link_turn(agent.link, true), LINK_RECORDS_MAX);
+    CHECK_INT(unsent_limit(), 0);
+    link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+}
+
+static void turns_of_one(void)
+{
+    run(1, take_turn_alone);
+    CHECK_INT(rounds, 1);
+}
+
+/* Says a little now and then, until the kernel may take as much as it likes again. */
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+    const struct timeval again = {.tv_usec = 100000};
+
+    (void)fd;
+    (void)what;
+    (void)arg;
+    CHECK_INT(say(0, 1), 1);
+    link_flush(agent.link);
+    if (unsent_limit() == 0) {
+        CHECK(link_turn(agent.link, true) > 1);
+        link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+    } else {
+        CHECK_INT(event_base_once(loop->base, -1, EV_TIMEOUT, on_later, NULL, &again), 0);
+    }
+}
+
+static void look_at_limit(void)
+{
+    CHECK(unsent_limit() > 0);
+    on_later(-1, 0, NULL);
+}
+
+static void the_kernel_takes_little_ahead(void)
+{
+    run(2, look_at_limit);
+}
+
+static const struct check_case cases[] = {
+    CHECK_CASE(turns_of_many),
+    CHECK_CASE(turns_of_two),
+    CHECK_CASE(turns_of_one),
+    CHECK_CASE(the_kernel_takes_little_ahead),
+};
+
+CHECK_MAIN(cases)
