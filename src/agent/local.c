@@ -81,21 +81,25 @@ void local_alight(struct local *local)
     local->carrier = NULL;
 }
 
-void local_rotate(struct carrier *carrier)
+void local_rotate(struct carrier *carrier, size_t count)
 {
-    struct local *first = *carrier_user(carrier), *last = first;
+    struct local *first = *carrier_user(carrier), *cut = first, *last = NULL;
 
-    if (first == NULL || first->beside == NULL) {
+    for (size_t i = 1; i < count && cut != NULL; i++) {
+        cut = cut->beside;
+    }
+    if (count == 0 || cut == NULL || cut->beside == NULL) {
         return;
     }
+    last = cut->beside;
     while (last->beside != NULL) {
         last = last->beside;
     }
-    *carrier_user(carrier) = first->beside;
-    first->beside->before = NULL;
+    *carrier_user(carrier) = cut->beside;
+    cut->beside->before = NULL;
+    cut->beside = NULL;
     last->beside = first;
     first->before = last;
-    first->beside = NULL;
 }
 
 /* ---- Who it is ------------------------------------------------------------------------------------------------------- */

@@ -423,13 +423,15 @@ static void on_stream_event(const struct etcp_event *event, void *user)
 static void on_carrier_writable(struct carrier *carrier, void *user)
 {
     struct local *next = NULL;
+    size_t served = 0;
 
     (void)user;
-    local_rotate(carrier);
     for (struct local *local = *carrier_user(carrier); local != NULL; local = next) {
         next = local->beside;
+        served += !link_round_is_over(carrier_link(carrier));
         splice_writable(local->splice);
     }
+    local_rotate(carrier, served); /* the others come first next time */
 }
 
 static size_t on_lost(struct carrier *carrier, bool settled, void *user)

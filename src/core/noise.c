@@ -49,6 +49,7 @@ static void hash2(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len
     sha256_add(&hash, a, a_len);
     sha256_add(&hash, b, b_len);
     sha256_end(&hash, out);
+    sodium_memzero(&hash, sizeof hash);
 }
 
 /* HKDF of Noise (revision 34, section 4.3) with `count` outputs, each 32 bytes, into `out`. The chaining key may be out[0]. */
@@ -68,6 +69,7 @@ static void hkdf(const uint8_t ck[static NOISE_HASH_BYTES], const uint8_t *mater
     }
     sodium_memzero(&hmac, sizeof hmac);
     sodium_memzero(temp, sizeof temp);
+    sodium_stackzero(1024); /* some of libcrypto's code for older processors leaves the words of a block there */
 }
 
 static void mix_hash(struct noise *noise, const uint8_t *data, size_t len)

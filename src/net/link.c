@@ -136,6 +136,12 @@ static bool wants_turn(const struct link *link)
     return link->wanted && link->backlog == NULL;
 }
 
+static void ask(struct link *link)
+{
+    link->wanted = true;
+    link->asked++;
+}
+
 static void arm(struct link *link)
 {
     uint64_t due = link->deadline_us;
@@ -442,14 +448,22 @@ static void finish(struct link *link)
     free(link);
 }
 
+/* Begins a round of `writable`: a record for each that has asked for it. */
+static void begin_round(struct link *link)
+{
+    const size_t streams = etcp_conn_streams(link->conn);
+
+    link->wanted = false;
+    link->round = link->asked < streams ? link->asked : (uint32_t)streams; /* some ask twice */
+    link->round = link->round > 0 ? link->round : 1;
+    link->asked = 0;
+}
+
 /* Lets the handler send, if it has been waiting for that. */
 static void hand_on(struct link *link)
 {
     if (link->state == LINK_OPEN && wants_turn(link)) {
-        const size_t streams = etcp_conn_streams(link->conn);
-
-        link->wanted = false;
-        link->round = streams > 1 ? (uint32_t)streams - 1 : 1;
+        begin_round(link);
         if (link->handler->writable != NULL) {
             link->handler->writable(link, link->user);
         }
@@ -587,7 +601,9 @@ size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *d
             break;
         }
     }
-    link->wanted = link->wanted || (taken < len && link->backlog != NULL);
+    if (taken < len && link->backlog != NULL) {
+        ask(link);
+    }
     settle_outside(link);
     return taken;
 }
@@ -649,8 +665,8 @@ ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, in
             /* A contract of etcp_stream_seal() was broken, and bytes are lost. */
             link_abort(link, ETCP_EINVAL, "the connection does not take its output");
         }
-    } else {
-        link->wanted = link->wanted || link->backlog != NULL;
+    } else if (link->backlog != NULL) {
+        ask(link);
     }
     settle_outside(link);
     return n;
@@ -658,8 +674,18 @@ ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, in
 
 void link_want(struct link *link)
 {
-    link->wanted = true;
+    ask(link);
     settle_outside(link);
+}
+
+static bool is_slow(const struct link *link)
+{
+    return loop_now_us() < link->slow_until_us;
+}
+
+bool link_round_is_over(const struct link *link)
+{
+    return link->backlog != NULL || (link->round == 0 && is_slow(link));
 }
 
 int link_turn(const struct link *link, bool much)
@@ -669,7 +695,7 @@ int link_turn(const struct link *link, bool much)
     if (streams < 2) {
         return LINK_RECORDS_MAX;
     }
-    if (loop_now_us() < link->slow_until_us) {
+    if (is_slow(link)) {
         return !much ? 1 : link->round < TURN_MIN ? (int)link->round : TURN_MIN;
     }
     return streams < LINK_RECORDS_MAX / TURN_MIN ? LINK_RECORDS_MAX / (int)streams : TURN_MIN;

@@ -21,8 +21,9 @@
 #define STALL_US 60000000u
 
 /* A socket that takes nothing for so long has a slow path behind it, or somebody who does not read; how long that is remembered. */
-#define SLOW_US        30000u
-#define SLOW_MEMORY_US 1000000u
+#define SLOW_US            30000u
+#define SLOW_MEMORY_US     1000000u
+#define SLOW_MEMORY_MAX_US 32000000u
 
 /* What the kernel of a slow path holds beyond what is under way: all of it is in front of whoever speaks next. */
 enum { SLOW_UNSENT_BYTES = 16 * 1024 };
@@ -120,9 +121,19 @@ static void limit_unsent(struct link *link, bool limited)
     }
 }
 
+/* With little unsent the socket takes more in no time, which makes a slow path look fast. So it is forgotten to find out, and
+ * remembered twice as long when it turns out slow once more. */
 static void remember_slow(struct link *link)
 {
-    link->slow_until_us = loop_now_us() + SLOW_MEMORY_US;
+    const uint64_t now = loop_now_us();
+
+    if (now >= link->slow_until_us) {
+        bool again = now - link->slow_until_us < link->slow_memory_us;
+        uint64_t longer = 2 * link->slow_memory_us;
+
+        link->slow_memory_us = !again ? SLOW_MEMORY_US : longer < SLOW_MEMORY_MAX_US ? longer : SLOW_MEMORY_MAX_US;
+    }
+    link->slow_until_us = now + link->slow_memory_us;
     limit_unsent(link, etcp_conn_streams(link->conn) > 1);
 }
 

@@ -72,6 +72,7 @@ struct splice {
     short interest;                 /* what `io` is armed for */
     bool blocked : 1;               /* nothing may be sent to the stream now: the socket is not read */
     bool much : 1;                  /* the last read has filled a record: the next one offers room for many */
+    bool more : 1;                  /* it has filled all that it was offered: there is probably more */
     bool socket_closed : 1;         /* FIN has come, and was passed on */
     bool peer_closed : 1;           /* the stream brings no more */
     bool shut : 1;                  /* and that was passed on */
@@ -382,10 +383,12 @@ static ssize_t send_from_socket(struct splice *splice, int records)
 /* Once, at most so many records; returns as link_send_from(). */
 static ssize_t read_socket(struct splice *splice, int records)
 {
-    ssize_t n = send_from_socket(splice, splice->much ? records : 1);
+    const int offered = splice->much ? records : 1;
+    ssize_t n = send_from_socket(splice, offered);
 
     splice->blocked = n == -ENOBUFS || (splice->kept != NULL && !kept_is_sent(splice->kept));
     splice->much = n >= LINK_RECORD_DATA || (n < 0 && splice->much);
+    splice->more = n == -ENOBUFS ? splice->more : n >= (ssize_t)offered * LINK_RECORD_DATA;
     if (n > 0) {
         *splice->sent += (uint64_t)n;
     } else if (n == 0) {
@@ -409,7 +412,7 @@ static void wait_for_turn(struct splice *splice)
 /* The stream's turn. Returns how many records it was. */
 static int take_turn(struct splice *splice, ssize_t *ret_n)
 {
-    int records = link_turn(splice->link, splice->much);
+    int records = link_turn(splice->link, splice->more);
 
     if (records == 0) {
         wait_for_turn(splice);

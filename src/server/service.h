@@ -91,8 +91,8 @@ int service_open(struct service_streams *owner, const struct config_service *con
  * queued too much already (SERVICE_UNLISTED_MAX), and the stream has what it had; asking for less is always granted. */
 bool service_hold(struct service_stream *stream, size_t bytes);
 
-/* Moves the first of the streams to their end: whichever is asked first to send may leave no room for the others. */
-void service_rotate(struct service_streams *streams);
+/* Moves the first `count` of the streams to their end: those that are asked first to send may leave no room for the others. */
+void service_rotate(struct service_streams *streams, size_t count);
 
 /* Enters what the streams hold in another account from now on, or in none. */
 void service_account(struct service_streams *streams, size_t *unlisted);

@@ -319,15 +319,16 @@ static void on_writable(struct link *link, void *user)
 {
     struct session *session = user;
     struct service_stream *next = NULL;
+    size_t served = 0;
 
-    (void)link;
-    service_rotate(&session->streams);
-    /* Each has its turn even when the first has filled the socket again: it is by asking in vain that the others make sure of
-     * being told next time. */
+    /* Each is asked even when the first have filled the socket again: it is by asking in vain that the others make sure of
+     * being told next time, when they come first. */
     for (struct service_stream *stream = session->streams.first; stream != NULL; stream = next) {
         next = stream->next; /* the stream may be gone afterwards */
+        served += !link_round_is_over(link);
         stream->type->writable(stream);
     }
+    service_rotate(&session->streams, served);
 }
 
 /* ---- Going ----------------------------------------------------------------------------------------------------------- */

@@ -426,7 +426,7 @@ class Ssh(Tunnel):
 
 
 class Etcp(Tunnel):
-    """With the defaults, but for limits and one loop, as the other end has; `busy_poll` is a time, or None."""
+    """With the defaults, but for limits; `busy_poll` is a time, or None."""
 
     best_of = False
 
@@ -445,7 +445,6 @@ class Etcp(Tunnel):
             bind = {{"127.0.0.1:{plan.middle}"}}
             log_level = "warning"
             status_socket = "none"
-            workers = 1
             identity = "{plan.keys}/server.key"
             authorized_agents = "{plan.keys}/authorized_agents"
             {busy}

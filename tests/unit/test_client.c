@@ -10,7 +10,10 @@
 #include "agent/client.h"
 #include "base/log.h"
 #include "check.h"
+#include "net/dial.h"
 #include "net/loop.h"
+
+enum { QUEUE_MAX = 8 };
 
 static void suites_are_chosen_by_processor_and_network_key(void)
 {
@@ -198,7 +201,7 @@ static void goodbye_before_the_first_turn_is_an_end(void)
     check_end(&bench, "ended here");
 }
 
-/* What the last letter before this one has begun is under way when this is read. */
+/* Read when the client's first step is over, which comes first: what that has begun is under way. */
 static void say_goodbye(void *arg)
 {
     client_goodbye(arg, ETCP_CODE_OK, NULL);
@@ -210,18 +213,62 @@ static void cut(void *arg)
     client_abort(arg, "cut");
 }
 
-static void goodbye_under_way_is_an_end(void)
+/* A port whose queue is full: connections to it stay under way. Returns how many sockets that took. */
+static unsigned take_full_port(struct bench *bench, uint16_t *ret_port, int ret_sockets[static QUEUE_MAX])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    unsigned count = 0;
+    bool full = false;
+
+    *ret_port = take_port(bench, true);
+    CHECK_INT(listen(bench->listener, 0), 0);
+    address.sin_port = htons(*ret_port);
+    while (!full && count < QUEUE_MAX) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+        ret_sockets[count++] = fd;
+        full = connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 && !dial_is_connected(fd);
+    }
+    CHECK(full);
+    return count;
+}
+
+static void end_while_connecting(void (*how)(void *arg))
+{
+    struct bench bench;
+    int sockets[QUEUE_MAX];
+    uint16_t port;
+    unsigned count;
+
+    bench_init(&bench);
+    count = take_full_port(&bench, &port, sockets);
+    set_server(&bench, 0, "127.0.0.1", port);
+    CHECK_INT(loop_post(bench.loop, how, start(&bench, 1, 0)), 0);
+    check_end(&bench, "ended here");
+    while (count > 0) {
+        (void)close(sockets[--count]);
+    }
+}
+
+/* A name is asked for, or there is a handshake. */
+static void end_with(const char *host, void (*how)(void *arg))
 {
     struct bench bench;
 
     bench_init(&bench);
-    set_server(&bench, 0, "127.0.0.1", take_port(&bench, true));
-    CHECK_INT(loop_post(bench.loop, say_goodbye, start(&bench, 1, 0)), 0);
+    set_server(&bench, 0, host, take_port(&bench, true));
+    CHECK_INT(loop_post(bench.loop, how, start(&bench, 1, 0)), 0);
     check_end(&bench, "ended here");
-    bench_init(&bench);
-    set_server(&bench, 0, "127.0.0.1", take_port(&bench, true));
-    CHECK_INT(loop_post(bench.loop, cut, start(&bench, 1, 0)), 0);
-    check_end(&bench, "ended here");
+}
+
+static void goodbye_under_way_is_an_end(void)
+{
+    end_with("localhost", say_goodbye);
+    end_with("localhost", cut);
+    end_while_connecting(say_goodbye);
+    end_while_connecting(cut);
+    end_with("127.0.0.1", say_goodbye);
+    end_with("127.0.0.1", cut);
 }
 
 static void nothing_to_connect_to_is_an_error(void)

@@ -30,7 +30,8 @@ static struct side agent, server;
 static struct etcp_stream *streams[STREAMS];
 static unsigned opened, rounds;
 static int agent_fd;
-static void (*writable)(void);
+static void (*begin)(void), (*writable)(void);
+static int zeros;
 
 static void on_end_of_patience(evutil_socket_t fd, short what, void *arg)
 {
@@ -95,12 +96,12 @@ static void fill(void)
     (void)usleep(SLEEP_US);
 }
 
-static void on_fill(evutil_socket_t fd, short what, void *arg)
+static void on_begin(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     (void)arg;
-    fill();
+    begin();
 }
 
 static unsigned unsent_limit(void)
@@ -125,7 +126,7 @@ static void on_event(struct link *link, const struct etcp_event *event, void *us
             for (unsigned i = 0; i < opened; i++) {
                 CHECK_INT(etcp_stream_open(link_conn(link), "sink", NULL, &streams[i]), 0);
             }
-            CHECK_INT(event_base_once(loop->base, -1, EV_TIMEOUT, on_fill, NULL, &soon), 0);
+            CHECK_INT(event_base_once(loop->base, -1, EV_TIMEOUT, on_begin, NULL, &soon), 0);
         }
         break;
     case ETCP_EVENT_DATA:
@@ -171,48 +172,93 @@ static void run(unsigned count, void (*what)(void))
     CHECK_INT(loop_new(&loop), 0);
     make_pair(pair);
     agent_fd = pair[0];
+    zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    CHECK(zeros >= 0);
     deadline = event_new(loop->base, -1, 0, on_end_of_patience, NULL);
     CHECK(deadline != NULL && event_add(deadline, &patience) == 0);
     CHECK_INT(link_new(loop, pair[0], make_conn(ETCP_AGENT), &handler, &agent, &agent.link), 0);
     CHECK_INT(link_new(loop, pair[1], make_conn(ETCP_SERVER), &handler, &server, &server.link), 0);
     CHECK_INT(loop_run(loop), 0);
     event_free(deadline);
+    (void)close(zeros);
     loop_free(loop);
 }
 
-/* A record for each of the others in a round, from few of them at a time; who has little to say need not wait. */
+/* Has everybody ask for the next round, in vain. */
+static void ask_all(void)
+{
+    for (unsigned i = 0; i < opened; i++) {
+        CHECK_INT(link_send_from(agent.link, streams[i], zeros, 1), -ENOBUFS);
+    }
+}
+
+/* A record for each that has asked, from few of them at a time; who has little to say need not wait. */
 static void take_turns(void)
 {
-    int zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-
-    CHECK(zeros >= 0);
+    CHECK(!link_round_is_over(agent.link));
     CHECK_INT(link_turn(agent.link, false), 1);
     CHECK_INT(link_turn(agent.link, true), 8);
     CHECK_INT(link_send_from(agent.link, streams[10], zeros, 8), 8 * (long long)LINK_RECORD_DATA);
-    CHECK_INT(link_turn(agent.link, true), STREAMS - 1 - 8);
-    CHECK_INT(link_send_from(agent.link, streams[11], zeros, 3), 3 * (long long)LINK_RECORD_DATA);
+    CHECK_INT(link_turn(agent.link, true), STREAMS - 8);
+    CHECK(!link_round_is_over(agent.link));
+    CHECK_INT(link_send_from(agent.link, streams[11], zeros, STREAMS - 8), (STREAMS - 8) * (long long)LINK_RECORD_DATA);
+    CHECK(link_round_is_over(agent.link));
     CHECK_INT(link_turn(agent.link, true), 0);
     CHECK_INT(link_turn(agent.link, false), 1);
-    (void)close(zeros);
     link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+}
+
+static void fill_and_ask_all(void)
+{
+    fill();
+    CHECK(link_round_is_over(agent.link)); /* there is a backlog */
+    ask_all();
 }
 
 static void turns_of_many(void)
 {
+    begin = fill_and_ask_all;
     run(STREAMS, take_turns);
     CHECK_INT(rounds, 1);
 }
 
-static void take_turn_of_two(void)
+/* Of many streams one has asked, while it filled the link: the silent ones give it nothing. */
+static void take_turn_of_one_who_asked(void)
 {
     CHECK_INT(link_turn(agent.link, true), 1);
     CHECK_INT(link_turn(agent.link, false), 1);
     link_goodbye(agent.link, ETCP_CODE_OK, NULL);
 }
 
-static void turns_of_two(void)
+static void only_those_who_ask_count(void)
 {
-    run(2, take_turn_of_two);
+    begin = fill;
+    run(STREAMS, take_turn_of_one_who_asked);
+    CHECK_INT(rounds, 1);
+}
+
+static void look_between_rounds(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    CHECK_INT(link_turn(agent.link, true), 0);
+    CHECK_INT(link_turn(agent.link, false), 1);
+    link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+}
+
+static void leave_round(void)
+{
+    const struct timeval soon = {.tv_usec = 1000};
+
+    CHECK_INT(event_base_once(loop->base, -1, EV_TIMEOUT, look_between_rounds, NULL, &soon), 0);
+}
+
+/* Who has much to send asks for a round first. */
+static void turns_between_rounds(void)
+{
+    begin = fill;
+    run(STREAMS, leave_round);
     CHECK_INT(rounds, 1);
 }
 
@@ -226,6 +272,7 @@ static void take_turn_alone(void)
 
 static void turns_of_one(void)
 {
+    begin = fill;
     run(1, take_turn_alone);
     CHECK_INT(rounds, 1);
 }
@@ -256,14 +303,13 @@ static void look_at_limit(void)
 
 static void the_kernel_takes_little_ahead(void)
 {
+    begin = fill;
     run(2, look_at_limit);
 }
 
 static const struct check_case cases[] = {
-    CHECK_CASE(turns_of_many),
-    CHECK_CASE(turns_of_two),
-    CHECK_CASE(turns_of_one),
-    CHECK_CASE(the_kernel_takes_little_ahead),
+    CHECK_CASE(turns_of_many), CHECK_CASE(only_those_who_ask_count),      CHECK_CASE(turns_between_rounds),
+    CHECK_CASE(turns_of_one),  CHECK_CASE(the_kernel_takes_little_ahead),
 };
 
 CHECK_MAIN(cases)
