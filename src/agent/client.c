@@ -215,8 +215,10 @@ static void judge(struct client *client, const struct etcp_event *event)
         log_message(LOG_LEVEL_WARNING, "server %s is not authenticated: the classic suite is open to active attackers",
                     client->server_text);
     } else {
-        etcp_key_format(ETCP_KEY_PUBLIC, event->peer_key, shown);
         good = trust_decide(client->options.trust, client->server_text, event->peer_key, &decision);
+        if (decision.verdict != TRUST_PINNED && decision.verdict != TRUST_KNOWN) {
+            etcp_key_format(ETCP_KEY_PUBLIC, event->peer_key, shown);
+        }
         switch (decision.verdict) {
         case TRUST_PINNED:
         case TRUST_KNOWN:

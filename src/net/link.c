@@ -136,12 +136,6 @@ static bool wants_turn(const struct link *link)
     return link->wanted && link->backlog == NULL;
 }
 
-static void ask(struct link *link)
-{
-    link->wanted = true;
-    link->asked++;
-}
-
 static void arm(struct link *link)
 {
     uint64_t due = link->deadline_us;
@@ -448,22 +442,12 @@ static void finish(struct link *link)
     free(link);
 }
 
-/* Begins a round of `writable`: a record for each that has asked for it. */
-static void begin_round(struct link *link)
-{
-    const size_t streams = etcp_conn_streams(link->conn);
-
-    link->wanted = false;
-    link->round = link->asked < streams ? link->asked : (uint32_t)streams; /* some ask twice */
-    link->round = link->round > 0 ? link->round : 1;
-    link->asked = 0;
-}
-
 /* Lets the handler send, if it has been waiting for that. */
 static void hand_on(struct link *link)
 {
     if (link->state == LINK_OPEN && wants_turn(link)) {
-        begin_round(link);
+        link->wanted = false;
+        link->round = link->pace;
         if (link->handler->writable != NULL) {
             link->handler->writable(link, link->user);
         }
@@ -552,6 +536,7 @@ int link_new(struct loop *loop, int fd, struct etcp_conn *conn, const struct lin
     link->armed_us = UINT64_MAX;
     link->deadline_us = UINT64_MAX;
     link->interest = EV_READ;
+    link->pace = 1;
     (void)event_assign(&link->io, loop->base, fd, EV_READ | EV_PERSIST, on_io, link);
     (void)event_assign(&link->later, loop->base, -1, 0, on_later, link);
     if (event_add(&link->io, NULL) != 0) {
@@ -601,9 +586,7 @@ size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *d
             break;
         }
     }
-    if (taken < len && link->backlog != NULL) {
-        ask(link);
-    }
+    link->wanted = link->wanted || (taken < len && link->backlog != NULL);
     settle_outside(link);
     return taken;
 }
@@ -639,7 +622,9 @@ static int seal_bodies(struct link *link, struct etcp_stream *stream, const stru
         }
         outgoing_append(link, record, ETCP_DATA_HEAD + piece + ETCP_TAG);
         link->bulk_bytes += piece >= BULK_RECORD ? piece : 0;
-        link->round -= link->round > 0;
+        if (link->round > 0) {
+            link->round--;
+        }
         len -= piece;
     }
     return 0;
@@ -665,8 +650,8 @@ ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, in
             /* A contract of etcp_stream_seal() was broken, and bytes are lost. */
             link_abort(link, ETCP_EINVAL, "the connection does not take its output");
         }
-    } else if (link->backlog != NULL) {
-        ask(link);
+    } else {
+        link->wanted = link->wanted || link->backlog != NULL;
     }
     settle_outside(link);
     return n;
@@ -674,7 +659,7 @@ ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, in
 
 void link_want(struct link *link)
 {
-    ask(link);
+    link->wanted = true;
     settle_outside(link);
 }
 
@@ -696,7 +681,7 @@ int link_turn(const struct link *link, bool much)
         return LINK_RECORDS_MAX;
     }
     if (is_slow(link)) {
-        return !much ? 1 : link->round < TURN_MIN ? (int)link->round : TURN_MIN;
+        return !much ? 1 : link->round < TURN_MIN ? link->round : TURN_MIN;
     }
     return streams < LINK_RECORDS_MAX / TURN_MIN ? LINK_RECORDS_MAX / (int)streams : TURN_MIN;
 }

@@ -99,8 +99,8 @@ void link_want(struct link *link);
 
 /* How many records a stream may send now: LINK_RECORDS_MAX for one that is alone, else its share of what a loop's output buffer
  * holds. Where the socket takes so little that the others would notice: one; but of those with `much` to send a few have larger turns,
- * and all of them together as many records in a round of `writable` as streams have asked for it. 0 means to ask for the next
- * round, with link_want(). */
+ * and all of them together no more in a round of `writable` than the socket takes in a moment. 0 means to ask for the next round,
+ * with link_want(). */
 int link_turn(const struct link *link, bool much);
 
 /* In `writable`: whether the streams from here on, if they have much to send, ask in vain. The next round should begin with them. */

@@ -35,21 +35,21 @@ struct link {
     const struct link_handler *handler;
     void *user;
     int fd;
-    uint8_t state;           /* enum link_state */
-    uint8_t depth;           /* of callbacks of the loop */
-    bool wanted : 1;         /* the handler waits for `writable` */
-    bool held : 1;           /* a classic message could not be sent back: hand out no other before `writable` */
-    bool eof : 1;            /* the peer sends no more */
-    bool failed : 1;         /* `end` is set: close when last words are out */
-    bool foreign : 1;        /* the batch points into the connection's own buffer */
-    bool limited : 1;        /* the kernel takes little ahead: the path is slow */
-    uint32_t asked;          /* how often `writable` was asked for since it was called */
-    uint32_t round;          /* records that streams with much to send may still send in this call of it */
-    short interest;          /* what `io` is armed for */
-    struct event io;         /* one event for both directions: another would cost 128 bytes */
-    struct event later;      /* the deadline, and what has to be done from the loop */
-    uint64_t armed_us;       /* when `later` fires; UINT64_MAX: not armed */
-    uint64_t slow_until_us;  /* the socket has taken long to take more, so long ago that it is forgotten then */
+    uint8_t state;          /* enum link_state */
+    uint8_t depth;          /* of callbacks of the loop */
+    bool wanted : 1;        /* the handler waits for `writable` */
+    bool held : 1;          /* a classic message could not be sent back: hand out no other before `writable` */
+    bool eof : 1;           /* the peer sends no more */
+    bool failed : 1;        /* `end` is set: close when last words are out */
+    bool foreign : 1;       /* the batch points into the connection's own buffer */
+    bool limited : 1;       /* the kernel takes little ahead: the path is slow */
+    uint8_t pace;           /* records that a slow socket takes in SLOW_US */
+    uint8_t round;          /* of these, how many streams with much to send may still send in this call of `writable` */
+    short interest;         /* what `io` is armed for */
+    struct event io;        /* one event for both directions: another would cost 128 bytes */
+    struct event later;     /* the deadline, and what has to be done from the loop */
+    uint64_t armed_us;      /* when `later` fires; UINT64_MAX: not armed */
+    uint64_t slow_until_us; /* the socket has taken long to take more, so long ago that it is forgotten then */
     uint64_t slow_memory_us; /* how long it was remembered the last time */
     uint64_t deadline_us;    /* of closing, or of the backlog's next progress; UINT64_MAX: none */
     struct bytes *backlog;   /* sealed, not taken by the socket; at most one batch */

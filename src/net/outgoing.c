@@ -187,6 +187,17 @@ void outgoing_write(struct link *link)
     write_batch(link);
 }
 
+/* Some of the backlog was taken: soon, or after a while. */
+static void pace(struct link *link)
+{
+    if (loop_now_us() + STALL_US >= link->deadline_us + SLOW_US) {
+        remember_slow(link);
+        link->pace = link->pace > 1 ? link->pace / 2 : 1;
+    } else if (link->backlog->off == link->backlog->len && link->pace < LINK_RECORDS_MAX) {
+        link->pace = link->pace < LINK_RECORDS_MAX / 2 ? (uint8_t)(2 * link->pace) : LINK_RECORDS_MAX;
+    }
+}
+
 void outgoing_write_backlog(struct link *link)
 {
     struct bytes *backlog = link->backlog;
@@ -202,10 +213,10 @@ void outgoing_write_backlog(struct link *link)
         return;
     }
     count_sent(link, n);
-    if (link->state == LINK_OPEN && loop_now_us() + STALL_US >= link->deadline_us + SLOW_US) {
-        remember_slow(link);
-    }
     backlog->off += (size_t)n;
+    if (link->state == LINK_OPEN) {
+        pace(link);
+    }
     if (backlog->off == backlog->len) {
         free(backlog);
         link->backlog = NULL;

@@ -62,20 +62,16 @@ static size_t write_header(const struct forward *forward, const struct address *
         .key = client->key != NULL ? key : NULL,
     };
 
+    if (forward->base.config->proxy_protocol == CONFIG_PROXY_OFF) {
+        return 0;
+    }
     if (client->key != NULL) {
         etcp_key_format(ETCP_KEY_PUBLIC, client->key, key);
     }
     (void)snprintf(id, sizeof(id), "%s-%" PRIu64 "-%" PRIu32, client->host->process, client->connection,
                    etcp_stream_id(forward->base.stream));
-    switch (forward->base.config->proxy_protocol) {
-    case CONFIG_PROXY_OFF:
-        break;
-    case CONFIG_PROXY_V1:
-        return proxy_write_v1(&facts, ret_header);
-    case CONFIG_PROXY_V2:
-        return proxy_write_v2(&facts, ret_header);
-    }
-    return 0;
+    return forward->base.config->proxy_protocol == CONFIG_PROXY_V1 ? proxy_write_v1(&facts, ret_header)
+                                                                   : proxy_write_v2(&facts, ret_header);
 }
 
 static void log_failed(const struct forward *forward, const char *reason)

@@ -118,6 +118,9 @@ static void log_connected(const struct session *session)
     const struct log_field fields[] = {
         {"ETCP_CONNECTION", id}, {"ETCP_PEER", session->peer}, {"ETCP_AGENT", agent_text(session)}};
 
+    if (!log_enabled(LOG_LEVEL_INFO)) {
+        return; /* texts are as dear as much of a handshake that is not arithmetic */
+    }
     key_text(session, key);
     (void)snprintf(id, sizeof(id), "%" PRIu64, session->id);
     log_limited(limit_of(session), loop_now_us(), LOG_LEVEL_INFO, fields, sizeof(fields) / sizeof(fields[0]),
