@@ -62,11 +62,10 @@ static void decide(const struct trust *trust, const char *server, const uint8_t 
 bool trust_decide(const struct trust *trust, const char *server, const uint8_t key[static ETCP_KEY_BYTES],
                   struct trust_decision *ret_decision)
 {
-    const enum trust_verdict *verdict = &ret_decision->verdict;
-
     ret_decision->line = 0;
     memset(ret_decision->known_key, 0, sizeof(ret_decision->known_key));
     error_clear(&ret_decision->error);
     decide(trust, server, key, ret_decision);
-    return *verdict == TRUST_PINNED || *verdict == TRUST_KNOWN || *verdict == TRUST_FIRST_USE;
+    return ret_decision->verdict == TRUST_PINNED || ret_decision->verdict == TRUST_KNOWN ||
+           ret_decision->verdict == TRUST_FIRST_USE;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * These functions are deprecated in favour of EVP, whose states lie on the heap, can't be had for every length without an allocation
- * that may fail, and cost more than the two or three blocks that are hashed here at a time. CMake takes sha256_sodium.c where they are
- * gone. */
+ * These functions are deprecated in favour of EVP, whose states lie on the heap, where there may be no room for them, and whose calls
+ * cost more than the one or two blocks that are hashed here at a time. Where they are gone, CMake takes sha256_sodium.c. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "core/sha256.h"
 

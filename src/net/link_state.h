@@ -42,7 +42,7 @@ struct link {
     bool eof : 1;           /* the peer sends no more */
     bool failed : 1;        /* `end` is set: close when last words are out */
     bool foreign : 1;       /* the batch points into the connection's own buffer */
-    bool limited : 1;       /* the kernel takes little ahead: the path is slow */
+    unsigned unsent_limit;  /* how much the kernel takes ahead while the path is slow; 0: not limited */
     uint8_t pace;           /* records that a slow socket takes in SLOW_US */
     uint8_t round;          /* of these, how many streams with much to send may still send in this call of `writable` */
     short interest;         /* what `io` is armed for */

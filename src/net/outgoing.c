@@ -25,8 +25,9 @@
 #define SLOW_MEMORY_US     1000000u
 #define SLOW_MEMORY_MAX_US 32000000u
 
-/* What the kernel of a slow path holds beyond what is under way: all of it is in front of whoever speaks next. */
-enum { SLOW_UNSENT_BYTES = 16 * 1024 };
+/* What the kernel of a slow path holds beyond what is under way, at the least and for each record that the path takes in SLOW_US: all
+ * of it is in front of whoever speaks next. */
+enum { SLOW_UNSENT_BYTES = 16 * 1024, SLOW_UNSENT_RECORD_BYTES = 4 * 1024 };
 
 /* Copying a record of this size costs less than the system call that would be needed instead. */
 enum { COPY_MAX = 32 * 1024 };
@@ -109,16 +110,21 @@ static int keep_backlog(struct link *link, int first, size_t off)
     return 0;
 }
 
-/* Has the kernel take less ahead, or as much as it likes. */
-static void limit_unsent(struct link *link, bool limited)
+/* Has the kernel take so much ahead; 0: as much as it likes. A Unix socket has no path, and refuses. */
+static void limit_unsent(struct link *link, unsigned bytes)
 {
-    const unsigned bytes = limited ? SLOW_UNSENT_BYTES : 0; /* 0: the system's */
-
-    if (link->limited != limited) {
-        link->limited = limited;
-        (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes,
-                         sizeof(bytes)); /* a Unix socket has no path */
+    if (link->unsent_limit != bytes) {
+        link->unsent_limit = bytes;
+        (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
     }
+}
+
+/* Enough for a few milliseconds, in which this loop may be elsewhere. */
+static unsigned unsent_of(const struct link *link)
+{
+    const unsigned bytes = (unsigned)link->pace * SLOW_UNSENT_RECORD_BYTES;
+
+    return bytes > SLOW_UNSENT_BYTES ? bytes : SLOW_UNSENT_BYTES;
 }
 
 /* With little unsent the socket takes more in no time, which makes a slow path look fast. So it is forgotten to find out, and
@@ -131,10 +137,11 @@ static void remember_slow(struct link *link)
         bool again = now - link->slow_until_us < link->slow_memory_us;
         uint64_t longer = 2 * link->slow_memory_us;
 
+        link->pace = 1;
         link->slow_memory_us = !again ? SLOW_MEMORY_US : longer < SLOW_MEMORY_MAX_US ? longer : SLOW_MEMORY_MAX_US;
     }
     link->slow_until_us = now + link->slow_memory_us;
-    limit_unsent(link, etcp_conn_streams(link->conn) > 1);
+    limit_unsent(link, etcp_conn_streams(link->conn) > 1 ? unsent_of(link) : 0);
 }
 
 /* The batch, which is the link's. */
@@ -144,8 +151,8 @@ static void write_batch(struct link *link)
     ssize_t n = 0;
     int first = 0;
 
-    if (link->limited && loop_now_us() >= link->slow_until_us) {
-        limit_unsent(link, false);
+    if (link->unsent_limit > 0 && loop_now_us() >= link->slow_until_us) {
+        limit_unsent(link, 0);
     }
 
     if (batch->count > 0) {
@@ -191,10 +198,11 @@ void outgoing_write(struct link *link)
 static void pace(struct link *link)
 {
     if (loop_now_us() + STALL_US >= link->deadline_us + SLOW_US) {
-        remember_slow(link);
         link->pace = link->pace > 1 ? link->pace / 2 : 1;
+        remember_slow(link);
     } else if (link->backlog->off == link->backlog->len && link->pace < LINK_RECORDS_MAX) {
         link->pace = link->pace < LINK_RECORDS_MAX / 2 ? (uint8_t)(2 * link->pace) : LINK_RECORDS_MAX;
+        limit_unsent(link, link->unsent_limit > 0 ? unsent_of(link) : 0);
     }
 }
 
