@@ -275,7 +275,7 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     (void)arg;
-    CHECK_INT(say(0, 1), 1);
+    (void)say(0, 1); /* as soon as there is credit again */
     link_flush(agent.link);
     if (unsent_limit() == 0) {
         CHECK(link_turn(agent.link, true) > 1);
