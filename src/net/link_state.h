@@ -43,7 +43,7 @@ struct link {
     bool failed : 1;        /* `end` is set: close when last words are out */
     bool foreign : 1;       /* the batch points into the connection's own buffer */
     unsigned unsent_limit;  /* how much the kernel takes ahead while the path is slow; 0: not limited */
-    uint8_t pace;           /* records that a slow socket takes in SLOW_US */
+    uint8_t pace;           /* records that the socket takes in SLOW_US (outgoing.c), as far as is known */
     uint8_t round;          /* of these, how many streams with much to send may still send in this call of `writable` */
     short interest;         /* what `io` is armed for */
     struct event io;        /* one event for both directions: another would cost 128 bytes */
