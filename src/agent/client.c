@@ -53,6 +53,7 @@ struct client {
     struct event *connecting;
     int fd;
     struct link *link;
+    bool committed; /* the owner has sent on the link before it was up */
     bool announced; /* the server has said that it shuts down */
     bool up_due;    /* ETCP_EVENT_UP was there, but its record may turn out to be a Goodbye */
     uint64_t started_us, connected_us, up_us;
@@ -251,6 +252,8 @@ static void judge(struct client *client, const struct etcp_event *event)
     } else if (etcp_conn_accept(conn, loop_now_us()) < 0) {
         set_cause(client, "internal error: no decision was due");
         link_abort(client->link, ETCP_EINVAL, NULL);
+    } else if (event->peer_key != NULL && client->handler->introduced != NULL) {
+        client->committed = client->handler->introduced(client, client->link, client->user);
     }
 }
 
@@ -299,6 +302,7 @@ static void hear_goodbye(struct client *client, const struct etcp_event *event)
     client->end.well = event->code == ETCP_CODE_OK || event->code == ETCP_CODE_SHUTTING_DOWN;
     client->end.settled = client->announced && event->code == ETCP_CODE_OK; /* `shutting-down`: its patience was over */
     if (event->code == ETCP_CODE_UNAUTHORIZED) {
+        client->end.settled = client->state != STATE_UP;
         client->end.unauthorized = true;
         log_unauthorized(client);
     }
@@ -390,7 +394,7 @@ static void on_writable(struct link *link, void *user)
 {
     struct client *client = user;
 
-    if (client->state == STATE_UP && !client->ending && client->handler->writable != NULL) {
+    if ((client->state == STATE_UP || client->committed) && !client->ending && client->handler->writable != NULL) {
         client->handler->writable(client, link, client->user);
     }
 }
@@ -408,7 +412,7 @@ static void on_closed(struct link *link, const struct link_end *end, void *user)
         /* A Goodbye, a Refusal, or ours: it says more than what followed it. */
     } else if (end->is_errno) {
         set_cause(client, "%s", strerror(-end->error));
-    } else if (end->error == ETCP_EHANDSHAKE && end->by_peer) {
+    } else if (end->error == ETCP_EHANDSHAKE && end->by_peer && !client->committed) {
         set_cause(client,
                   "closed by the server during the handshake, without a word (do both ends have the same network "
                   "key, and is the suite served there?)");
@@ -419,7 +423,7 @@ static void on_closed(struct link *link, const struct link_end *end, void *user)
         client->end.well = true;
         set_cause(client, "%s", end->by_peer ? "ended by the server" : "ended here");
     }
-    if (client->state == STATE_UP || client->ending) {
+    if (client->state == STATE_UP || client->committed || client->ending) {
         finish(client);
         return;
     }

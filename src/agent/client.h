@@ -43,11 +43,11 @@ struct client_options {
 
 /* How an attempt, or the connection that came out of it, ended. */
 struct client_end {
-    bool was_up;       /* `up` had been called */
-    bool well;         /* ended by a Goodbye `ok` or `shutting-down`, ours or the peer's */
-    bool settled;      /* the server had announced its end, and ended well when it had no stream any more: what it has
-                          said nothing about, it has not taken */
-    bool refused;      /* never up, and nothing but Refusals were met */
+    bool was_up;  /* `up` had been called */
+    bool well;    /* ended by a Goodbye `ok` or `shutting-down`, ours or the peer's */
+    bool settled; /* what the server has said nothing about, it has not taken: it had announced its end, and ended well
+                          when it had no stream any more; or it has not let us in */
+    bool refused; /* never up, and nothing but Refusals were met */
     bool unauthorized; /* the (last) server does not know our key */
     bool untrusted;    /* its key was refused */
     const char
@@ -60,11 +60,15 @@ struct client_handler {
     /* An address, or a server's name, was of no use; `cause` is borrowed for the call, in which nothing of the client may be called but
      * what tells about it. May be NULL. */
     void (*failed)(struct client *client, const char *cause, void *user);
-    /* The connection is up, the server trusted: streams may be opened. */
+    /* The server is trusted and hears now who we are, but has not said yet whether it lets us in. Streams may be opened and sent on
+     * all the same (section 2), which saves a round trip. Returns whether the owner does: then there is no other try when this one
+     * comes to nothing, `closed` follows. Not for the classic suite. May be NULL. */
+    bool (*introduced)(struct client *client, struct link *link, void *user);
+    /* The connection is up, the server has let us in: streams may be opened. */
     void (*up)(struct client *client, struct link *link, void *user);
-    /* An event after that, but ETCP_EVENT_END, which `closed` tells. */
+    /* An event after `up`, but ETCP_EVENT_END, which `closed` tells. */
     void (*event)(struct client *client, struct link *link, const struct etcp_event *event, void *user);
-    /* As in struct link_handler. */
+    /* As in struct link_handler; from the first of `introduced` that was used, and `up`, on. */
     void (*writable)(struct client *client, struct link *link, void *user);
     /* The last call, from the loop, never from inside another call on the client; it is freed on return. The link is gone
      * already. */

@@ -29,6 +29,9 @@ enum {
 /* After a carrier that could not be made, or that was sent away as soon as it was there. */
 #define HOLD_US 1000000u
 
+/* After a connection that was lost before it was up, though streams were on it already. */
+#define WARY_US 60000000u
+
 /* How long the server's word counts that there are too many streams in a connection; with none, it is still at work on what has
  * ended here. */
 #define FULL_US       5000000u
@@ -39,11 +42,12 @@ struct carrier {
     struct carrier *next, *previous; /* in one list */
     struct client *client;           /* NULL: the connector's */
     struct setup *setup;             /* that the client was made with */
-    struct link *link;               /* NULL: not up */
+    struct link *link;               /* NULL: not up, and carries no streams */
     void *user;
     size_t streams;
     uint64_t up_us, idle_since_us;
     uint64_t sampled_us, sampled_bytes; /* how much it had moved in large records, and when */
+    bool is_up;                         /* the server has let us in */
     bool listed_idle;                   /* which list it is in */
     bool draining;                      /* takes no more streams */
     bool reserved;                      /* the main one: has other work */
@@ -62,13 +66,17 @@ struct pool {
     void *user;
     struct carrier main;
     struct carrier *idle, *others;
-    size_t idle_count, count, connecting; /* count: all but the main one */
+    size_t idle_count, count, connecting; /* count: all but the main one; connecting: of these, not up */
+    size_t early;                         /* of those that connect, with a link already */
     size_t leaving;                       /* of these, draining or ending */
     size_t serving;                       /* of these, up and not leaving */
     size_t waiting;
     struct event *timer; /* surplus carriers, and the end of the hold */
     uint64_t hold_until_us;
-    uint64_t full_until_us; /* until then a carrier may be full */
+    uint64_t full_until_us;           /* until then a carrier may be full */
+    uint8_t host_key[ETCP_KEY_BYTES]; /* of the server that has let us in last */
+    bool has_host_key;
+    uint64_t wary_until_us; /* until then nothing is sent to a server that has not let us in */
     bool stopping;
 };
 
@@ -145,7 +153,7 @@ static void leave(struct carrier *carrier, bool *flag)
 {
     if (carrier->client != NULL && !is_leaving(carrier)) {
         carrier->pool->leaving++;
-        carrier->pool->serving -= carrier->link != NULL;
+        carrier->pool->serving -= carrier->is_up;
     }
     *flag = true;
     list_again(carrier);
@@ -159,14 +167,47 @@ static void end_carrier(struct carrier *carrier, const char *reason)
     }
 }
 
+static void remember_host(struct pool *pool, struct link *link)
+{
+    const uint8_t *key = etcp_conn_peer_key(link_conn(link));
+
+    pool->has_host_key = key != NULL;
+    if (key != NULL) {
+        memcpy(pool->host_key, key, sizeof(pool->host_key));
+    }
+}
+
+/* What waits need not wait for the answer of a server that has let us in before. Of others it does: they may send us away, and then
+ * the next one is tried. */
+static bool on_introduced(struct client *client, struct link *link, void *user)
+{
+    struct carrier *carrier = user;
+    struct pool *pool = carrier->pool;
+
+    (void)client;
+    if (pool->waiting == 0 || is_leaving(carrier) || !pool->has_host_key || loop_now_us() < pool->wary_until_us ||
+        memcmp(pool->host_key, etcp_conn_peer_key(link_conn(link)), sizeof(pool->host_key)) != 0) {
+        return false;
+    }
+    carrier->link = link;
+    carrier->sampled_us = loop_now_us();
+    pool->early++;
+    list_again(carrier);
+    pool->handler->ready(pool->user);
+    return true;
+}
+
 static void on_up(struct client *client, struct link *link, void *user)
 {
     struct carrier *carrier = user;
     struct pool *pool = carrier->pool;
 
+    pool->early -= carrier->link != NULL;
     carrier->link = link;
+    carrier->is_up = true;
     carrier->up_us = carrier->sampled_us = loop_now_us();
     pool->connecting--;
+    remember_host(pool, link);
     pool->serving += !is_leaving(carrier);
     list_again(carrier);
     log_message(LOG_LEVEL_DEBUG, "one more connection to %s: %zu", client_server_text(client), pool->count + 1);
@@ -228,6 +269,7 @@ static size_t lose(struct carrier *carrier, bool settled)
 
     if (carrier->link != NULL) {
         carrier->link = NULL;
+        carrier->is_up = false;
         ended = pool->handler->lost(carrier, settled, pool->user);
         carrier->streams = 0;
     }
@@ -242,11 +284,15 @@ static void on_closed(struct client *client, const struct client_end *end, void 
 
     if (is_leaving(carrier)) {
         pool->leaving--;
-    } else if (carrier->link != NULL) {
+    } else if (carrier->is_up) {
         pool->serving--;
     }
-    if (!end->was_up && carrier->link == NULL) {
+    if (!carrier->is_up) {
         pool->connecting--;
+    }
+    if (!carrier->is_up && carrier->link != NULL) {
+        pool->early--;
+        pool->wary_until_us = carrier->ending ? pool->wary_until_us : loop_now_us() + WARY_US;
     }
     if (!carrier->ending && !end->well) {
         pool->hold_until_us = loop_now_us() + HOLD_US;
@@ -267,6 +313,7 @@ static void on_closed(struct client *client, const struct client_end *end, void 
 }
 
 static const struct client_handler client_handler = {
+    .introduced = on_introduced,
     .up = on_up,
     .event = on_event,
     .writable = on_writable,
@@ -313,7 +360,7 @@ static struct carrier *least_loaded(struct pool *pool, bool only_quiet)
     struct carrier *best = NULL;
 
     for (struct carrier *carrier = pool->others; carrier != NULL; carrier = carrier->next) {
-        if (carrier->link != NULL && !is_leaving(carrier) && !is_full(carrier, now) &&
+        if (carrier->is_up && !is_leaving(carrier) && !is_full(carrier, now) &&
             (best == NULL || carrier->streams < best->streams) &&
             !(only_quiet && (carrier->streams >= SHARE_STREAMS || is_busy(carrier, now)))) {
             best = carrier;
@@ -400,7 +447,8 @@ void pool_want(struct pool *pool, size_t waiting)
     const size_t wanted = shares_quiet(pool) ? 0 : waiting + config_of(pool)->spare_connections;
 
     pool->waiting = waiting;
-    while (may_make(pool) && pool->connecting < CONNECTING_MAX && pool->connecting + count_ready(pool) < wanted) {
+    while (may_make(pool) && pool->connecting < CONNECTING_MAX &&
+           pool->connecting - pool->early + count_ready(pool) < wanted) {
         if (make_carrier(pool) != 0) {
             pool->hold_until_us = loop_now_us() + HOLD_US;
         }
@@ -487,6 +535,8 @@ void pool_main_up(struct pool *pool, struct link *link, bool reserved)
     const size_t others = pool->count - pool->leaving;
 
     pool->main.link = link;
+    pool->main.is_up = true;
+    remember_host(pool, link);
     pool->main.busy = false;
     pool->main.sampled_us = loop_now_us();
     pool->main.sampled_bytes = 0;
@@ -616,6 +666,7 @@ void pool_reload(struct pool *pool, struct setup *setup)
     setup_free(pool->setup);
     pool->setup = setup;
     pool->hold_until_us = 0;
+    pool->has_host_key = false; /* the next one may not know our new key */
     pool->handler->ready(pool->user);
 }
 
