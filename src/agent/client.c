@@ -394,7 +394,7 @@ static void on_writable(struct link *link, void *user)
 {
     struct client *client = user;
 
-    if ((client->state == STATE_UP || client->committed) && !client->ending && client->handler->writable != NULL) {
+    if (client->state == STATE_UP && !client->ending && client->handler->writable != NULL) {
         client->handler->writable(client, link, client->user);
     }
 }

@@ -81,27 +81,6 @@ void local_alight(struct local *local)
     local->carrier = NULL;
 }
 
-void local_rotate(struct carrier *carrier, size_t count)
-{
-    struct local *first = *carrier_user(carrier), *cut = first, *last = NULL;
-
-    for (size_t i = 1; i < count && cut != NULL; i++) {
-        cut = cut->beside;
-    }
-    if (count == 0 || cut == NULL || cut->beside == NULL) {
-        return;
-    }
-    last = cut->beside;
-    while (last->beside != NULL) {
-        last = last->beside;
-    }
-    *carrier_user(carrier) = cut->beside;
-    cut->beside->before = NULL;
-    cut->beside = NULL;
-    last->beside = first;
-    first->before = last;
-}
-
 /* ---- Who it is ------------------------------------------------------------------------------------------------------- */
 
 void local_identify(struct local *local, const struct address *from)

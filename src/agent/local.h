@@ -51,9 +51,6 @@ void local_remove(struct local_list *list, struct local *local);
 void local_board(struct local *local, struct carrier *carrier);
 void local_alight(struct local *local);
 
-/* Moves the first `count` of a carrier's list to its end: those that are asked first to send may leave no room for others. */
-void local_rotate(struct carrier *carrier, size_t count);
-
 /* Notes who is at the other end of its socket, which came from an address. */
 void local_identify(struct local *local, const struct address *from);
 

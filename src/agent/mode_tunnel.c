@@ -420,20 +420,6 @@ static void on_stream_event(const struct etcp_event *event, void *user)
     }
 }
 
-static void on_carrier_writable(struct carrier *carrier, void *user)
-{
-    struct local *next = NULL;
-    size_t served = 0;
-
-    (void)user;
-    for (struct local *local = *carrier_user(carrier); local != NULL; local = next) {
-        next = local->beside;
-        served += !link_round_is_over(carrier_link(carrier));
-        splice_writable(local->splice);
-    }
-    local_rotate(carrier, served); /* the others come first next time */
-}
-
 static size_t on_lost(struct carrier *carrier, bool settled, void *user)
 {
     struct tunnel *tunnel = user;
@@ -473,7 +459,6 @@ static void on_emptied(void *user)
 static const struct pool_handler pool_handler = {
     .ready = on_ready,
     .event = on_stream_event,
-    .writable = on_carrier_writable,
     .lost = on_lost,
     .emptied = on_emptied,
 };
@@ -561,7 +546,6 @@ static void writable(struct mode *mode)
     if (has_messages(tunnel)) {
         tunnel->message->type->writable(tunnel->message);
     }
-    pool_main_writable(tunnel->pool);
 }
 
 static void down(struct mode *mode, bool settled)

@@ -252,15 +252,6 @@ static void on_event(struct client *client, struct link *link, const struct etcp
     carrier_event(user, event);
 }
 
-static void on_writable(struct client *client, struct link *link, void *user)
-{
-    struct carrier *carrier = user;
-
-    (void)client;
-    (void)link;
-    carrier->pool->handler->writable(carrier, carrier->pool->user);
-}
-
 /* Its streams are gone; returns how many will not be tried again. */
 static size_t lose(struct carrier *carrier, bool settled)
 {
@@ -316,7 +307,6 @@ static const struct client_handler client_handler = {
     .introduced = on_introduced,
     .up = on_up,
     .event = on_event,
-    .writable = on_writable,
     .closed = on_closed,
 };
 
@@ -559,11 +549,6 @@ bool pool_main_is_used(const struct pool *pool)
 void pool_main_event(struct pool *pool, const struct etcp_event *event)
 {
     carrier_event(&pool->main, event);
-}
-
-void pool_main_writable(struct pool *pool)
-{
-    pool->handler->writable(&pool->main, pool->user);
 }
 
 void pool_main_release(struct pool *pool)

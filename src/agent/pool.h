@@ -28,7 +28,6 @@ struct pool_handler {
     void (*ready)(void *user);
     /* Of a stream, whose user pointer is not NULL. */
     void (*event)(const struct etcp_event *event, void *user);
-    void (*writable)(struct carrier *carrier, void *user);
     /* The carrier is gone, its streams have ended; `settled` as in struct client_end. Returns how many of them will not be tried
      * again. */
     size_t (*lost)(struct carrier *carrier, bool settled, void *user);
@@ -47,8 +46,7 @@ void pool_free(struct pool *pool);
 void pool_main_up(struct pool *pool, struct link *link, bool reserved);
 void pool_main_event(struct pool *pool, const struct etcp_event *event);
 bool pool_main_is_used(const struct pool *pool); /* it carries streams */
-void pool_main_writable(struct pool *pool);
-void pool_main_release(struct pool *pool); /* the other work is done */
+void pool_main_release(struct pool *pool);       /* the other work is done */
 void pool_main_down(struct pool *pool, bool settled);
 
 /* The carrier for the next stream; it counts from now on until pool_put(). NULL: not now, `ready` follows when it is worth

@@ -130,10 +130,10 @@ void link_fail(struct link *link, int error)
     }
 }
 
-/* Whether `writable` is due that no event of the socket will bring. */
+/* Whether `writable` or turns are due that no event of the socket will bring. */
 static bool wants_turn(const struct link *link)
 {
-    return link->wanted && link->backlog == NULL;
+    return (link->wanted || link->little.count > 0 || link->much.count > 0) && link->backlog == NULL;
 }
 
 static void arm(struct link *link)
@@ -442,18 +442,40 @@ static void finish(struct link *link)
     free(link);
 }
 
-/* Lets the handler send, if it has been waiting for that. */
+/* Those who wait now have a turn each, as far as the socket takes it; whoever asks again stands behind them. */
+static void serve(struct link *link, struct link_queue *queue)
+{
+    const bool much = queue == &link->much;
+
+    for (size_t left = queue->count; left > 0 && queue->first != NULL; left--) {
+        struct link_waiter *waiter = queue->first;
+
+        if (!link_has_room(link) || etcp_conn_closing(link->conn) || (much && link_turn(link, true) == 0)) {
+            break;
+        }
+        link_leave(link, waiter);
+        waiter->turn(waiter);
+    }
+}
+
+/* Lets those send that have been waiting for it. Either kind may fill the socket, so they begin in turn. */
 static void hand_on(struct link *link)
 {
-    if (link->state == LINK_OPEN && wants_turn(link)) {
-        link->wanted = false;
-        link->round = link->pace;
-        if (link->handler->writable != NULL) {
-            link->handler->writable(link, link->user);
-        }
-        link->round = 0;
-        link->held = link->held && link->wanted;
+    const bool wanted = link->wanted;
+
+    if (link->state != LINK_OPEN || !wants_turn(link)) {
+        return;
     }
+    link->wanted = false;
+    link->round = link->pace;
+    if (wanted && link->handler->writable != NULL) {
+        link->handler->writable(link, link->user);
+    }
+    link->little_first = !link->little_first;
+    serve(link, link->little_first ? &link->little : &link->much);
+    serve(link, link->little_first ? &link->much : &link->little);
+    link->round = 0;
+    link->held = link->held && link->wanted;
 }
 
 static void on_io(evutil_socket_t fd, short what, void *arg)
@@ -657,20 +679,52 @@ ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, in
     return n;
 }
 
-void link_want(struct link *link)
+void link_leave(struct link *link, struct link_waiter *waiter)
 {
-    link->wanted = true;
+    struct link_queue *queue = waiter->much ? &link->much : &link->little;
+
+    if (!waiter->waits) {
+        return;
+    }
+    if (waiter->previous != NULL) {
+        waiter->previous->next = waiter->next;
+    } else {
+        queue->first = waiter->next;
+    }
+    if (waiter->next != NULL) {
+        waiter->next->previous = waiter->previous;
+    } else {
+        queue->last = waiter->previous;
+    }
+    queue->count--;
+    waiter->waits = false;
+}
+
+void link_wait(struct link *link, struct link_waiter *waiter, bool much)
+{
+    struct link_queue *queue = much ? &link->much : &link->little;
+
+    if (waiter->waits && waiter->much == much) {
+        return;
+    }
+    link_leave(link, waiter);
+    waiter->next = NULL;
+    waiter->previous = queue->last;
+    if (queue->last != NULL) {
+        queue->last->next = waiter;
+    } else {
+        queue->first = waiter;
+    }
+    queue->last = waiter;
+    queue->count++;
+    waiter->much = much;
+    waiter->waits = true;
     settle_outside(link);
 }
 
 static bool is_slow(const struct link *link)
 {
     return loop_now_us() < link->slow_until_us;
-}
-
-bool link_round_is_over(const struct link *link)
-{
-    return link->backlog != NULL || (link->round == 0 && is_slow(link));
 }
 
 int link_turn(const struct link *link, bool much)

@@ -93,18 +93,26 @@ void link_keep_alive(struct link *link);
  * second ago, it is measured again. */
 uint64_t link_round_trip_us(struct link *link);
 
-/* Asks for `writable`: when the socket has taken what waits, or else at the next turn of the loop. For a stream that has had its
- * turn on a link that others use too, and has more to send. */
-void link_want(struct link *link);
+/* A place in the queue of a link, for a stream that has more to send than it was let: zeros, but for `turn`, which is called when it
+ * may go on, from the loop, and once for each time that it has asked. What is called may ask again, and end any stream. */
+struct link_waiter {
+    void (*turn)(struct link_waiter *waiter);
+    struct link_waiter *next, *previous; /* the link's, like the rest */
+    bool waits, much;
+};
+
+/* Asks for a turn: when the socket has taken what waits in the link, or else at the next turn of the loop. Those with `much` to send
+ * have a queue of their own, see link_turn(); who waits in it already keeps his place. */
+void link_wait(struct link *link, struct link_waiter *waiter, bool much);
+
+/* Leaves the queue, as it must before waiter or link go; harmless where it does not wait. */
+void link_leave(struct link *link, struct link_waiter *waiter);
 
 /* How many records a stream may send now: LINK_RECORDS_MAX for one that is alone, else its share of what a loop's output buffer
  * holds. Where the socket takes so little that the others would notice: one; but of those with `much` to send a few have larger turns,
- * and all of them together no more in a round of `writable` than the socket takes in a moment. 0 means to ask for the next round,
- * with link_want(). */
+ * and all of them together no more in a round of turns than the socket takes in a moment. 0 means to ask for another turn, with
+ * link_wait(). */
 int link_turn(const struct link *link, bool much);
-
-/* In `writable`: whether the streams from here on, if they have much to send, ask in vain. The next round should begin with them. */
-bool link_round_is_over(const struct link *link);
 
 /* Whether the socket has taken everything so far: false while output waits inside the link. */
 bool link_has_room(const struct link *link);

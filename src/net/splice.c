@@ -65,6 +65,7 @@ struct splice {
     struct etcp_stream *stream;
     const struct splice_handler *handler;
     void *user;
+    struct link_waiter waiter;      /* for the stream's next turn */
     struct splice *next, *previous; /* orphans */
     struct event io;                /* assigned while there is a socket */
     int fd;                         /* -1: none yet */
@@ -179,6 +180,9 @@ static void leave_orphans(struct splice *splice)
 static void destroy(struct splice *splice, bool reset)
 {
     leave_gather(splice);
+    if (splice->link != NULL) {
+        link_leave(splice->link, &splice->waiter);
+    }
     if (splice->fd >= 0) {
         (void)event_del(&splice->io);
         if (reset) {
@@ -389,6 +393,9 @@ static ssize_t read_socket(struct splice *splice, int records)
     splice->blocked = n == -ENOBUFS || (splice->kept != NULL && !kept_is_sent(splice->kept));
     splice->much = n >= LINK_RECORD_DATA || (n < 0 && splice->much);
     splice->more = n == -ENOBUFS ? splice->more : n >= (ssize_t)offered * LINK_RECORD_DATA;
+    if (splice->blocked && !link_has_room(splice->link)) { /* else it is credit that it waits for */
+        link_wait(splice->link, &splice->waiter, splice->more);
+    }
     if (n > 0) {
         *splice->sent += (uint64_t)n;
     } else if (n == 0) {
@@ -406,7 +413,7 @@ static ssize_t read_socket(struct splice *splice, int records)
 static void wait_for_turn(struct splice *splice)
 {
     splice->blocked = true;
-    link_want(splice->link);
+    link_wait(splice->link, &splice->waiter, splice->more);
 }
 
 /* The stream's turn. Returns how many records it was. */
@@ -606,8 +613,15 @@ void splice_writable(struct splice *splice)
     records = take_turn(splice, &n);
     if (n >= LINK_RECORD_DATA && records < LINK_RECORDS_MAX && !splice->blocked) {
         wait_for_turn(splice); /* it has more */
+    } else if (!splice->blocked) {
+        link_leave(splice->link, &splice->waiter);
     }
     settle(splice);
+}
+
+static void on_turn(struct link_waiter *waiter)
+{
+    splice_writable((struct splice *)((char *)waiter - offsetof(struct splice, waiter)));
 }
 
 /* ---- Begin and end --------------------------------------------------------------------------------------------------- */
@@ -625,6 +639,7 @@ int splice_new(struct loop *loop, struct link *link, struct etcp_stream *stream,
     splice->stream = stream;
     splice->sent = sent;
     splice->window = ETCP_WINDOW;
+    splice->waiter.turn = on_turn;
     splice->handler = handler;
     splice->user = user;
     splice->fd = -1;
@@ -712,6 +727,7 @@ void splice_free(struct splice *splice)
         destroy(splice, splice->error != 0 || !splice->peer_closed || !splice->socket_closed);
         return;
     }
+    link_leave(splice->link, &splice->waiter);
     splice->link = NULL;
     splice->stream = NULL;
     splice->next = splice->loop->orphans;

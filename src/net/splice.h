@@ -54,7 +54,7 @@ bool splice_has_sent(const struct splice *splice);
  * rewound, for another splice to begin with. NULL: not all was kept, or the socket has failed, and nothing has changed. */
 struct kept *splice_take_apart(struct splice *splice, int *ret_fd);
 
-/* Of the stream: ETCP_EVENT_DATA as it lies there, ETCP_EVENT_CLOSE; ETCP_EVENT_CREDIT, and the link's `writable`.
+/* Of the stream: ETCP_EVENT_DATA as it lies there, ETCP_EVENT_CLOSE, ETCP_EVENT_CREDIT.
  * The first never calls `closed`, the others may. */
 void splice_data(struct splice *splice, uint8_t *data, size_t len);
 void splice_peer_closed(struct splice *splice);

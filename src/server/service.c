@@ -72,27 +72,6 @@ bool service_hold(struct service_stream *stream, size_t bytes)
     return true;
 }
 
-void service_rotate(struct service_streams *streams, size_t count)
-{
-    struct service_stream *first = streams->first, *cut = first, *last = NULL;
-
-    for (size_t i = 1; i < count && cut != NULL; i++) {
-        cut = cut->next;
-    }
-    if (count == 0 || cut == NULL || cut->next == NULL) {
-        return;
-    }
-    last = cut->next;
-    while (last->next != NULL) {
-        last = last->next;
-    }
-    streams->first = cut->next;
-    streams->first->previous = NULL;
-    cut->next = NULL;
-    last->next = first;
-    first->previous = last;
-}
-
 void service_account(struct service_streams *streams, size_t *unlisted)
 {
     for (const struct service_stream *stream = streams->first; stream != NULL; stream = stream->next) {

@@ -31,7 +31,7 @@ struct service_type {
     void (*message)(struct service_stream *stream, uint8_t *data, size_t len);
     /* The peer sends no more. */
     void (*peer_closed)(struct service_stream *stream);
-    /* Credit has come, or the socket takes output again. */
+    /* Credit has come; or for a classic connection, the socket takes output again. */
     void (*writable)(struct service_stream *stream);
     /* Frees what the type holds, not the struct. */
     void (*release)(struct service_stream *stream);
@@ -90,9 +90,6 @@ int service_open(struct service_streams *owner, const struct config_service *con
 /* The type asks for `bytes` of memory in all, more or less than before, for what the stream has queued. False: these agents have
  * queued too much already (SERVICE_UNLISTED_MAX), and the stream has what it had; asking for less is always granted. */
 bool service_hold(struct service_stream *stream, size_t bytes);
-
-/* Moves the first `count` of the streams to their end: those that are asked first to send may leave no room for the others. */
-void service_rotate(struct service_streams *streams, size_t count);
 
 /* Enters what the streams hold in another account from now on, or in none. */
 void service_account(struct service_streams *streams, size_t *unlisted);

@@ -3,6 +3,7 @@
  * Echo. What can't be sent back at once waits in a ring, which the stream's window bounds: credit is given only for what has
  * been sent on. Classic messages have no credit; of them at most one waits, and the link reads no other meanwhile. */
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ struct echo {
     size_t at;     /* where the waiting bytes begin */
     size_t count;  /* how many wait; classic: the length of the message that does */
     bool peer_closed;
+    struct link_waiter waiter; /* while something waits for the socket */
 };
 
 static struct echo *echo_of(struct service_stream *stream)
@@ -25,10 +27,17 @@ static struct echo *echo_of(struct service_stream *stream)
     return (struct echo *)stream;
 }
 
+static void on_turn(struct link_waiter *waiter)
+{
+    struct echo *echo = (struct echo *)((char *)waiter - offsetof(struct echo, waiter));
+
+    echo->base.type->writable(&echo->base);
+}
+
 static int echo_open(struct service_stream *stream, const struct etcp_origin *origin)
 {
-    (void)stream;
     (void)origin;
+    echo_of(stream)->waiter.turn = on_turn;
     return 0;
 }
 
@@ -95,6 +104,14 @@ static const char *ring_add(struct echo *echo, const uint8_t *data, size_t len)
     return NULL;
 }
 
+/* Something has not been sent. */
+static void wait_for_room(struct echo *echo)
+{
+    if (!link_has_room(echo->base.link)) { /* else it is credit that is missing */
+        link_wait(echo->base.link, &echo->waiter, false);
+    }
+}
+
 /* Sends what waits, as far as it goes. */
 static void ring_send(struct echo *echo)
 {
@@ -107,6 +124,7 @@ static void ring_send(struct echo *echo)
         echo->at = (echo->at + sent) & (echo->size - 1);
         echo->count -= sent;
         if (sent < piece) {
+            wait_for_room(echo);
             return;
         }
     }
@@ -142,6 +160,7 @@ static void echo_data(struct service_stream *stream, uint8_t *data, size_t len)
     }
     if (sent < len) {
         why = ring_add(echo, data + sent, len - sent);
+        wait_for_room(echo);
     }
     if (why != NULL) {
         service_close(stream, ETCP_CODE_INTERNAL, why); /* not `limit`: that would say that the stream was not taken */
@@ -184,6 +203,7 @@ static void echo_writable(struct service_stream *stream)
 
 static void echo_release(struct service_stream *stream)
 {
+    link_leave(stream->link, &echo_of(stream)->waiter);
     ring_free(echo_of(stream));
 }
 

@@ -318,20 +318,15 @@ static void on_event(struct link *link, const struct etcp_event *event, void *us
     }
 }
 
+/* Streams wait for their turns themselves. */
 static void on_writable(struct link *link, void *user)
 {
     struct session *session = user;
-    struct service_stream *next = NULL;
-    size_t served = 0;
 
-    /* Each is asked even when the first have filled the socket again: it is by asking in vain that the others make sure of
-     * being told next time, when they come first. */
-    for (struct service_stream *stream = session->streams.first; stream != NULL; stream = next) {
-        next = stream->next; /* the stream may be gone afterwards */
-        served += !link_round_is_over(link);
-        stream->type->writable(stream);
+    (void)link;
+    if (is_classic(session) && session->streams.first != NULL) {
+        session->streams.first->type->writable(session->streams.first);
     }
-    service_rotate(&session->streams, served);
 }
 
 /* ---- Going ----------------------------------------------------------------------------------------------------------- */

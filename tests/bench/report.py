@@ -169,7 +169,8 @@ def about(data):
         f"{data['rounds']} rounds of {data['seconds']:g} s after {data['warm_up']:g} s, tunnels interleaved; "
         f"{'network namespace of its own' if m['own_network'] else 'loopback of the system'}, "
         f"congestion control {m['congestion_control']}; "
-        f"{data['took_s'] // 60} min {data['took_s'] % 60} s in all, {data['date']}",
+        + (f"{m['tcp_memory_gib']:g} GiB at most in TCP sockets; " if m.get("tcp_memory_gib") else "")
+        + f"{data['took_s'] // 60} min {data['took_s'] % 60} s in all, {data['date']}",
     ]
     others = disturbance(data)
     if others:

@@ -7,7 +7,8 @@
  *   u   the byte comes back; all that follows is taken and thrown away
  *   d   the byte comes back; once another has come, bytes for ever
  *
- * It costs as little as it can: it throws bytes away inside the kernel, and sends pages that are there already. */
+ * It costs as little as it can: it throws bytes away inside the kernel, and sends pages that are there already. With --send-buffer
+ * BYTES, so much waits for the network on each connection, and not what the kernel likes. */
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -195,7 +196,7 @@ static bool serve(const struct sink *sink, struct client *client)
     }
 }
 
-static int start(struct sink *sink)
+static int start(struct sink *sink, int send_buffer)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof address;
@@ -220,6 +221,9 @@ static int start(struct sink *sink)
             return -EIO;
         }
     }
+    if (send_buffer > 0 && setsockopt(sink->listener, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer) != 0) {
+        return -errno;
+    }
     if (bind(sink->listener, (const struct sockaddr *)&address, sizeof address) != 0 ||
         listen(sink->listener, SOMAXCONN) != 0 || getsockname(sink->listener, (struct sockaddr *)&address, &len) != 0 ||
         epoll_ctl(sink->epoll, EPOLL_CTL_ADD, sink->listener, &event) != 0) {
@@ -229,13 +233,17 @@ static int start(struct sink *sink)
     return fflush(stdout) == 0 ? 0 : -EIO;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct sink sink = {0};
     int rc;
 
     (void)signal(SIGPIPE, SIG_IGN);
-    rc = start(&sink);
+    if (argc != 1 && (argc != 3 || strcmp(argv[1], "--send-buffer") != 0 || atoi(argv[2]) <= 0)) {
+        (void)fprintf(stderr, "usage: %s [--send-buffer BYTES]\n", argv[0]);
+        return 2;
+    }
+    rc = start(&sink, argc == 3 ? atoi(argv[2]) : 0);
     while (rc == 0) {
         struct epoll_event events[EVENTS];
         int n = epoll_wait(sink.epoll, events, EVENTS, -1);

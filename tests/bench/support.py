@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the benchmarks share: a network namespace of their own, and a look at processes."""
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -63,7 +64,42 @@ def own_network():
         or subprocess.run([unshare, "-n", "true"], stderr=subprocess.DEVNULL).returncode != 0
     ):
         return False
-    os.execve(unshare, [unshare, "-n", "--", sys.executable, *sys.argv], {**os.environ, "ETCP_BENCH_INSIDE": "1"})
+    place = os.open("/proc/self/ns/net", os.O_RDONLY)
+    os.set_inheritable(place, True)
+    os.execve(
+        unshare,
+        [unshare, "-n", "--", sys.executable, *sys.argv],
+        {**os.environ, "ETCP_BENCH_INSIDE": "1", "ETCP_BENCH_OUTSIDE": str(place)},
+    )
+
+
+TCP_MEMORY = "/proc/sys/net/ipv4/tcp_mem"
+
+
+def outside(command, text=None):
+    """Runs a command in the network namespace that own_network() has left, where the kernel shows its limits for all; returns what
+    it prints, or None."""
+    place = os.environ.get("ETCP_BENCH_OUTSIDE")
+    argv = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{place}", *command] if place else command
+    ran = subprocess.run(argv, input=text, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return ran.stdout if ran.returncode == 0 else None
+
+
+@contextlib.contextmanager
+def more_tcp_memory():
+    """While it lasts, all TCP sockets of the machine may hold half of its memory together, not the kernel's tenth. A thousand bulk
+    streams whose senders are faster than the tunnel fill that tenth, and then the kernel throws away what arrives, on loopback too.
+    Yields the limit in GiB, or None where it can't be changed."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    before = outside(["cat", TCP_MEMORY]) if os.geteuid() == 0 else None
+    pages = os.sysconf("SC_PHYS_PAGES") // 2
+    if not before or int(before.split()[2]) >= pages or outside(["tee", TCP_MEMORY], f"{pages // 2} {pages} {pages}") is None:
+        yield round(int(before.split()[2]) * page / 2**30, 1) if before else None
+        return
+    try:
+        yield round(pages * page / 2**30, 1)
+    finally:
+        outside(["tee", TCP_MEMORY], before)
 
 
 def table(title, head, rows):

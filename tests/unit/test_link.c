@@ -424,6 +424,9 @@ struct talk {
     void (*say)(struct side *side);
     struct event *turn;
     unsigned count; /* streams that are opened */
+    struct side *side;
+    struct link_waiter waiter;
+    unsigned turns;
 };
 
 static struct talk talk;
@@ -487,21 +490,22 @@ static bool hear(struct side *side, const struct etcp_event *event)
     }
 }
 
-static void ask_again(struct side *side)
+static void ask_again(struct link_waiter *waiter)
 {
-    const unsigned before = side->writables;
+    const unsigned before = ++talk.turns;
 
+    CHECK(waiter == &talk.waiter);
     if (before < 3) {
-        link_want(side->link);
+        link_wait(talk.side->link, waiter, before == 2);
     } else {
-        link_goodbye(side->link, ETCP_CODE_OK, NULL);
+        link_goodbye(talk.side->link, ETCP_CODE_OK, NULL);
     }
-    CHECK_INT(side->writables, before); /* from the loop only */
+    CHECK_INT(talk.turns, before); /* from the loop only */
 }
 
 static void run_talk(unsigned count, void (*what)(struct side *side))
 {
-    static const struct behaviour talker = {.up = open_streams, .writable = ask_again}, listener = {.event = hear};
+    static const struct behaviour talker = {.up = open_streams}, listener = {.event = hear};
     struct side agent, server;
 
     memset(&heard, 0, sizeof(heard));
@@ -579,8 +583,10 @@ static void say_and_abort(struct side *side)
 static void ask_for_turns(struct side *side)
 {
     CHECK_INT(link_turn(side->link, false), talk.count == 1 ? LINK_RECORDS_MAX : LINK_RECORDS_MAX / 2);
-    link_want(side->link);
-    CHECK_INT(side->writables, 0);
+    talk.side = side;
+    talk.waiter.turn = ask_again;
+    link_wait(side->link, &talk.waiter, false);
+    CHECK_INT(talk.turns, 0);
 }
 
 /* Nothing waits for the socket, so no event of its will bring the turns. */

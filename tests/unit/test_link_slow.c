@@ -4,6 +4,7 @@
  * read it sleeps. */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <netinet/in.h>
@@ -85,7 +86,7 @@ static size_t say(unsigned stream, size_t len)
     return link_send(agent.link, streams[stream], words, len);
 }
 
-/* As much as goes; then nobody reads for a while. */
+/* As much as goes. */
 static void fill(void)
 {
     for (unsigned i = 0; i < opened && link_has_room(agent.link); i++) {
@@ -93,7 +94,6 @@ static void fill(void)
         }
     }
     CHECK(!link_has_room(agent.link));
-    (void)usleep(SLEEP_US);
 }
 
 static void on_begin(evutil_socket_t fd, short what, void *arg)
@@ -102,6 +102,7 @@ static void on_begin(evutil_socket_t fd, short what, void *arg)
     (void)what;
     (void)arg;
     fill();
+    (void)usleep(SLEEP_US); /* nobody reads meanwhile */
 }
 
 static unsigned unsent_limit(void)
@@ -187,11 +188,9 @@ static void run(unsigned count, void (*what)(void))
 /* One record in all: no more is known of the socket than that it has taken long. */
 static void take_first_round(void)
 {
-    CHECK(!link_round_is_over(agent.link));
     CHECK_INT(link_turn(agent.link, false), 1);
     CHECK_INT(link_turn(agent.link, true), 1);
     CHECK_INT(link_send_from(agent.link, streams[STREAMS - 1], zeros, 1), LINK_RECORD_DATA);
-    CHECK(link_round_is_over(agent.link));
     CHECK_INT(link_turn(agent.link, true), 0);
     CHECK_INT(link_turn(agent.link, false), 1); /* who says little need not wait */
     link_goodbye(agent.link, ETCP_CODE_OK, NULL);
@@ -227,10 +226,18 @@ static void no_turns_between_rounds(void)
     CHECK_INT(rounds, 1);
 }
 
+static void on_turn(struct link_waiter *waiter)
+{
+    (void)waiter;
+    rounds++;
+    writable();
+}
+
 /* Sends until something waits, which is soon taken: a reader is there now. So the next round is larger, until a turn is as large as
  * they get, and the round has room for more of them. */
 static void take_growing_rounds(void)
 {
+    static struct link_waiter again = {.turn = on_turn};
     const int turn = link_turn(agent.link, true);
     unsigned i = 0;
 
@@ -243,7 +250,7 @@ static void take_growing_rounds(void)
         i += link_send_from(agent.link, streams[i], zeros, 8) <= 0;
         link_flush(agent.link);
     }
-    link_want(agent.link);
+    link_wait(agent.link, &again, true);
 }
 
 static void rounds_grow_with_what_the_socket_takes(void)
@@ -296,12 +303,167 @@ static void the_kernel_takes_little_ahead(void)
     run(2, look_at_limit);
 }
 
+/* ---- Who waits for a turn -------------------------------------------------------------------------------------------- */
+
+enum { WAITERS = 4, TURNS_MAX = 32 };
+
+static struct link_waiter waiters[WAITERS];
+static char order[TURNS_MAX + 1]; /* 'a' is the first one's turn, 'A' if it fills the socket */
+static unsigned again;            /* how many turns are asked for once more */
+static bool fills;
+
+static void note_turn(struct link_waiter *waiter)
+{
+    const size_t len = strlen(order);
+    const unsigned index = (unsigned)(waiter - waiters);
+
+    CHECK(len < TURNS_MAX && !waiter->waits);
+    order[len] = (char)((fills ? 'A' : 'a') + (int)index);
+    if (again > 0) {
+        again--;
+        link_wait(agent.link, waiter, waiter->much);
+    }
+    if (fills) {
+        fill();
+    }
+}
+
+static void say_goodbye_now(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+}
+
+static void wait_all(bool much)
+{
+    for (unsigned i = 0; i < WAITERS; i++) {
+        link_wait(agent.link, &waiters[i], much);
+        link_wait(agent.link, &waiters[i], much); /* keeps its place */
+    }
+}
+
+static void (*ask)(void);
+
+static void ask_once(void)
+{
+    if (rounds == 1) {
+        ask();
+    }
+}
+
+static void run_waiters(void (*what)(void), unsigned repeats, bool full)
+{
+    ask = what;
+    memset(order, 0, sizeof(order));
+    again = repeats;
+    fills = full;
+    for (unsigned i = 0; i < WAITERS; i++) {
+        waiters[i] = (struct link_waiter){.turn = note_turn};
+    }
+    run(STREAMS, ask_once);
+}
+
+static void end_soon(void)
+{
+    const struct timeval soon = {.tv_usec = 100000};
+
+    CHECK_INT(event_base_once(loop->base, -1, EV_TIMEOUT, say_goodbye_now, NULL, &soon), 0);
+}
+
+static void wait_in_order(void)
+{
+    wait_all(false);
+    end_soon();
+}
+
+static void turns_come_in_the_order_of_asking(void)
+{
+    run_waiters(wait_in_order, 0, false);
+    CHECK_STR(order, "abcd");
+    run_waiters(wait_in_order, 3, false);
+    CHECK_STR(order, "abcdabc"); /* those who ask again stand behind the others */
+}
+
+static void leave_the_queue(void)
+{
+    wait_all(false);
+    link_leave(agent.link, &waiters[0]);
+    link_leave(agent.link, &waiters[2]);
+    link_leave(agent.link, &waiters[2]);
+    link_leave(agent.link, &waiters[3]);
+    link_wait(agent.link, &waiters[0], false);
+    end_soon();
+}
+
+static void who_leaves_has_no_turn(void)
+{
+    run_waiters(leave_the_queue, 0, false);
+    CHECK_STR(order, "ba");
+}
+
+static void take_others_out(struct link_waiter *waiter)
+{
+    note_turn(waiter);
+    for (unsigned i = 1; i < WAITERS; i++) {
+        link_leave(agent.link, &waiters[i]);
+    }
+}
+
+static void wait_for_the_first(void)
+{
+    waiters[0].turn = take_others_out;
+    wait_in_order();
+}
+
+static void a_turn_may_end_those_of_others(void)
+{
+    run_waiters(wait_for_the_first, 0, false);
+    CHECK_STR(order, "a");
+}
+
+static void wait_of_both_kinds(void)
+{
+    link_wait(agent.link, &waiters[0], true);
+    link_wait(agent.link, &waiters[1], true);
+    link_wait(agent.link, &waiters[2], false);
+    link_wait(agent.link, &waiters[3], true);
+    link_wait(agent.link, &waiters[3], false); /* moves to the end of the other kind */
+    end_soon();
+}
+
+/* The socket has room for one turn at a time: neither kind keeps the other waiting. */
+static void kinds_begin_in_turn(void)
+{
+    run_waiters(wait_of_both_kinds, 0, true);
+    CHECK(strcmp(order, "ACBD") == 0 || strcmp(order, "CADB") == 0);
+}
+
+static void wait_and_go(void)
+{
+    wait_all(true);
+    link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+}
+
+static void no_turns_after_goodbye(void)
+{
+    run_waiters(wait_and_go, 0, false);
+    CHECK_STR(order, "");
+    CHECK(waiters[0].waits); /* it leaves when its owner goes */
+}
+
 static const struct check_case cases[] = {
     CHECK_CASE(the_first_round_is_a_record),
     CHECK_CASE(no_turns_between_rounds),
     CHECK_CASE(rounds_grow_with_what_the_socket_takes),
     CHECK_CASE(turns_of_one),
     CHECK_CASE(the_kernel_takes_little_ahead),
+    CHECK_CASE(turns_come_in_the_order_of_asking),
+    CHECK_CASE(who_leaves_has_no_turn),
+    CHECK_CASE(a_turn_may_end_those_of_others),
+    CHECK_CASE(kinds_begin_in_turn),
+    CHECK_CASE(no_turns_after_goodbye),
 };
 
 CHECK_MAIN(cases)
