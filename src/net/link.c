@@ -458,10 +458,11 @@ static void serve(struct link *link, struct link_queue *queue)
     }
 }
 
-/* Lets those send that have been waiting for it. Either kind may fill the socket, so they begin in turn. */
+/* Lets those send that have been waiting for it: who has little to say first, but not when that left no room for the others the
+ * last time. */
 static void hand_on(struct link *link)
 {
-    const bool wanted = link->wanted;
+    const bool wanted = link->wanted, much_first = link->much_first;
 
     if (link->state != LINK_OPEN || !wants_turn(link)) {
         return;
@@ -471,9 +472,9 @@ static void hand_on(struct link *link)
     if (wanted && link->handler->writable != NULL) {
         link->handler->writable(link, link->user);
     }
-    link->little_first = !link->little_first;
-    serve(link, link->little_first ? &link->little : &link->much);
-    serve(link, link->little_first ? &link->much : &link->little);
+    serve(link, much_first ? &link->much : &link->little);
+    link->much_first = !much_first && link->much.count > 0 && !link_has_room(link);
+    serve(link, much_first ? &link->little : &link->much);
     link->round = 0;
     link->held = link->held && link->wanted;
 }

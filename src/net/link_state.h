@@ -43,7 +43,7 @@ struct link {
     uint8_t state;           /* enum link_state */
     uint8_t depth;           /* of callbacks of the loop */
     bool wanted : 1;         /* the handler waits for `writable` */
-    bool little_first : 1;   /* in this round of turns */
+    bool much_first : 1;     /* in the next round of turns */
     bool held : 1;           /* a classic message could not be sent back: hand out no other before `writable` */
     bool eof : 1;            /* the peer sends no more */
     bool failed : 1;         /* `end` is set: close when last words are out */
