@@ -166,7 +166,8 @@ def about(data):
                 f"{name.split()[-1 if 'plain' in name else 0]} {version}" for name, version in data["versions"].items()
             )
         ),
-        f"{data['rounds']} rounds of {data['seconds']:g} s after {data['warm_up']:g} s, tunnels interleaved; "
+        f"{data['rounds']} rounds ({2 * data['rounds']} of echo on 1 connection and first connection) of {data['seconds']:g} s "
+        f"after {data['warm_up']:g} s, tunnels interleaved; "
         f"{'network namespace of its own' if m['own_network'] else 'loopback of the system'}, "
         f"congestion control {m['congestion_control']}; "
         + (f"{m['tcp_memory_gib']:g} GiB at most in TCP sockets; " if m.get("tcp_memory_gib") else "")
