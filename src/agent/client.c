@@ -56,6 +56,7 @@ struct client {
     bool committed; /* the owner has sent on the link before it was up */
     bool announced; /* the server has said that it shuts down */
     bool up_due;    /* ETCP_EVENT_UP was there, but its record may turn out to be a Goodbye */
+    bool in_vain;   /* it was one: the server has let us do nothing */
     uint64_t started_us, connected_us, up_us;
     uint64_t round_trip_us; /* of the last heartbeat; NO_ROUND_TRIP: none was answered */
 
@@ -124,8 +125,7 @@ static void step_later(struct client *client)
     call_step(client);
 }
 
-/* The address (or, before there is one, the server) is of no use: `cause` says why. */
-static void fail(struct client *client)
+static void tell_failure(struct client *client)
 {
     const struct log_field fields[] = {
         {"ETCP_PEER", client->address_text[0] != '\0' ? client->address_text : NULL},
@@ -140,6 +140,12 @@ static void fail(struct client *client)
     if (client->handler->failed != NULL) {
         client->handler->failed(client, client->cause, client->user);
     }
+}
+
+/* The address (or, before there is one, the server) is of no use: `cause` says why. */
+static void fail(struct client *client)
+{
+    tell_failure(client);
     step_later(client);
 }
 
@@ -252,7 +258,7 @@ static void judge(struct client *client, const struct etcp_event *event)
     } else if (etcp_conn_accept(conn, loop_now_us()) < 0) {
         set_cause(client, "internal error: no decision was due");
         link_abort(client->link, ETCP_EINVAL, NULL);
-    } else if (event->peer_key != NULL && client->handler->introduced != NULL) {
+    } else if (event->peer_key != NULL && client->handler->introduced != NULL && etcp_conn_ready(conn)) {
         client->committed = client->handler->introduced(client, client->link, client->user);
     }
 }
@@ -302,7 +308,7 @@ static void hear_goodbye(struct client *client, const struct etcp_event *event)
     client->end.well = event->code == ETCP_CODE_OK || event->code == ETCP_CODE_SHUTTING_DOWN;
     client->end.settled = client->announced && event->code == ETCP_CODE_OK; /* `shutting-down`: its patience was over */
     if (event->code == ETCP_CODE_UNAUTHORIZED) {
-        client->end.settled = client->state != STATE_UP;
+        client->end.settled = client->in_vain;
         client->end.unauthorized = true;
         log_unauthorized(client);
     }
@@ -371,6 +377,7 @@ static void on_event(struct link *link, const struct etcp_event *event, void *us
         return;
     case ETCP_EVENT_UP:
         client->up_due = true;
+        client->in_vain = etcp_conn_closing(link_conn(link));
         call_step(client);
         return;
     case ETCP_EVENT_PONG:
@@ -422,6 +429,9 @@ static void on_closed(struct link *link, const struct link_end *end, void *user)
     } else {
         client->end.well = true;
         set_cause(client, "%s", end->by_peer ? "ended by the server" : "ended here");
+    }
+    if (client->committed && client->state != STATE_UP && !client->ending) {
+        tell_failure(client);
     }
     if (client->state == STATE_UP || client->committed || client->ending) {
         finish(client);

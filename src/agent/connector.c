@@ -167,7 +167,7 @@ static void on_up(struct client *client, struct link *link, void *user)
                   client_server_text(client), client_address_text(client), suite);
     }
     status(connector, "Connected to %s (%s)", client_server_text(client), client_address_text(client));
-    connector->mode->type->up(connector->mode, link);
+    connector->mode->type->up(connector->mode, link, client_address_text(client));
 }
 
 static void on_failed(struct client *client, const char *cause, void *user)

@@ -99,8 +99,8 @@ void local_identify(struct local *local, const struct address *from)
         memcpy(local->origin.address, &from->in6.sin6_addr, 16);
         break;
     default:
-        local->peer =
-            address_peer(local->fd, text, NULL) == 0 ? strdup(text) : NULL; /* gone already, as its first read tells */
+        local->peer = address_peer(local->fd, text, NULL, NULL) == 0 ? strdup(text)
+                                                                     : NULL; /* gone already, as its first read tells */
         break;
     }
 }

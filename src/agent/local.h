@@ -23,7 +23,7 @@ struct local {
     struct port *port;
     struct local *next, *previous; /* of those that wait, or of those that are carried */
     int fd;                        /* -1: the splice's */
-    struct event *wait;            /* runs while it waits; NULL: it has just come */
+    struct event *wait;            /* runs while it waits, or its carrier is not up; NULL: it has just come */
     uint64_t deadline_us;          /* of that; 0: it has never waited */
     struct kept *kept;             /* of an earlier stream, while it waits for another; NULL: nothing */
     const char *why;               /* why that came to nothing; static; NULL: there was none */

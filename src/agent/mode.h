@@ -42,8 +42,8 @@ struct mode_view {
 };
 
 struct mode_type {
-    /* A connection is up; borrowed until `down`. */
-    void (*up)(struct mode *mode, struct link *link);
+    /* A connection is up; borrowed until `down`. `address` is where it leads, as text, borrowed for the call. */
+    void (*up)(struct mode *mode, struct link *link, const char *address);
     /* Of the connection, as in struct link_handler. ETCP_EVENT_END does not come. */
     void (*event)(struct mode *mode, const struct etcp_event *event);
     void (*writable)(struct mode *mode);

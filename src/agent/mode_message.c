@@ -257,11 +257,12 @@ static void hear_stream_error(struct message *message, const struct etcp_event *
 
 /* ---- The mode -------------------------------------------------------------------------------------------------------- */
 
-static void up(struct mode *mode, struct link *link)
+static void up(struct mode *mode, struct link *link, const char *address)
 {
     struct message *message = message_of(mode);
     int result;
 
+    (void)address;
     message->link = link;
     message->over = message->draining = false;
     if (message->confirmed >= message->values.count) {

@@ -70,6 +70,14 @@ static struct tunnel *tunnel_at(const struct port *port)
 
 /* ---- Local connections ----------------------------------------------------------------------------------------------- */
 
+static void stop_waiting(struct local *local)
+{
+    if (local->wait != NULL) {
+        event_free(local->wait);
+        local->wait = NULL;
+    }
+}
+
 /* Frees what a local connection holds itself; its socket is reset if it is still there. */
 static void local_free(struct local *local)
 {
@@ -81,9 +89,7 @@ static void local_free(struct local *local)
     } else {
         local_remove(&tunnel->waiting, local);
     }
-    if (local->wait != NULL) {
-        event_free(local->wait);
-    }
+    stop_waiting(local);
     if (local->fd >= 0) {
         splice_reset_socket(local->fd);
     }
@@ -145,6 +151,9 @@ static void on_forget(evutil_socket_t fd, short what, void *arg)
     (void)what;
     for (struct local *local = tunnel->carried.last; local != NULL && local->carried_us > tunnel->forgotten_us;
          local = local->previous) {
+        if (!carrier_is_up(local->carrier)) {
+            continue; /* nobody has been asked */
+        }
         if (now - local->carried_us < FORGET_US) {
             more = true;
         } else {
@@ -187,9 +196,8 @@ static int attach(struct tunnel *tunnel, struct local *local, struct carrier *ca
     local_append(&tunnel->carried, local);
     local->carried_us = loop_now_us();
     local->heard = false;
-    if (local->wait != NULL) {
-        event_free(local->wait);
-        local->wait = NULL;
+    if (carrier_is_up(carrier)) {
+        stop_waiting(local);
     }
     local_board(local, carrier);
     local->stream = stream;
@@ -215,6 +223,13 @@ static void on_waited(evutil_socket_t fd, short what, void *arg)
                    local->why != NULL ? "other " : "", (double)local->port->wait_us / 1e6, cause[0] != '\0' ? ": " : "",
                    cause);
     local_log(local, LOG_LEVEL_WARNING, "reset", text);
+    if (local->carrier != NULL) { /* the server has been sent its stream, but does not answer */
+        struct link *link = carrier_link(local->carrier);
+
+        local_end(local, ETCP_CODE_TIMEOUT, "the agent waited too long for an answer");
+        link_flush(link);
+        return;
+    }
     local_free(local);
     check_stopped(tunnel);
 }
@@ -227,6 +242,7 @@ static bool start_waiting(struct local *local)
     const uint64_t left = local->deadline_us > now ? local->deadline_us - now : 0;
     const struct timeval timeout = {.tv_sec = (time_t)(left / 1000000u), .tv_usec = (suseconds_t)(left % 1000000u)};
 
+    stop_waiting(local);
     local->wait = evtimer_new(tunnel->loop->base, on_waited, local);
     return local->wait != NULL && event_add(local->wait, &timeout) == 0;
 }
@@ -340,10 +356,7 @@ static bool take_back(struct local *local, const char *why, bool anew)
         kept = splice_take_apart(local->splice, &local->fd);
     }
     if (kept == NULL) {
-        if (local->wait != NULL) {
-            event_free(local->wait);
-            local->wait = NULL;
-        }
+        stop_waiting(local);
         return false;
     }
     local->splice = NULL;
@@ -420,6 +433,20 @@ static void on_stream_event(const struct etcp_event *event, void *user)
     }
 }
 
+/* What waits on it need not fear any more that it waits in vain; now the server has to say whether it takes the streams. */
+static void on_let_in(struct carrier *carrier, void *user)
+{
+    struct tunnel *tunnel = user;
+
+    for (struct local *local = *carrier_user(carrier); local != NULL; local = local->beside) {
+        stop_waiting(local);
+        local_remove(&tunnel->carried, local);
+        local_append(&tunnel->carried, local);
+        local->carried_us = loop_now_us();
+        arm_forget(tunnel);
+    }
+}
+
 static size_t on_lost(struct carrier *carrier, bool settled, void *user)
 {
     struct tunnel *tunnel = user;
@@ -430,7 +457,8 @@ static size_t on_lost(struct carrier *carrier, bool settled, void *user)
         const struct retry_facts facts = facts_of(local);
 
         next = local->beside;
-        if (!retry_after_end(&facts, settled) || !take_back(local, "the connection to the server has ended", true)) {
+        if (!retry_after_end(&facts, settled) ||
+            !take_back(local, "the connection to the server has ended", carrier_is_up(carrier))) {
             splice_free(local->splice);
             local_free(local);
             ended++;
@@ -458,6 +486,7 @@ static void on_emptied(void *user)
 
 static const struct pool_handler pool_handler = {
     .ready = on_ready,
+    .up = on_let_in,
     .event = on_stream_event,
     .lost = on_lost,
     .emptied = on_emptied,
@@ -515,15 +544,15 @@ static bool has_messages(const struct tunnel *tunnel)
 
 /* ---- Of the connector's connection ----------------------------------------------------------------------------------- */
 
-static void up(struct mode *mode, struct link *link)
+static void up(struct mode *mode, struct link *link, const char *address)
 {
     struct tunnel *tunnel = tunnel_of(mode);
 
     tunnel->link = link;
     if (has_messages(tunnel)) {
-        tunnel->message->type->up(tunnel->message, link);
+        tunnel->message->type->up(tunnel->message, link, address);
     }
-    pool_main_up(tunnel->pool, link, has_messages(tunnel));
+    pool_main_up(tunnel->pool, link, address, has_messages(tunnel));
 }
 
 static void on_event(struct mode *mode, const struct etcp_event *event)

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "agent/client.h"
 #include "agent/setup.h"
 #include "base/log.h"
+#include "net/address.h"
 #include "net/link.h"
 #include "net/loop.h"
 
@@ -67,22 +69,28 @@ struct pool {
     struct carrier main;
     struct carrier *idle, *others;
     size_t idle_count, count, connecting; /* count: all but the main one; connecting: of these, not up */
-    size_t early;                         /* of those that connect, with a link already */
+    size_t early;                         /* of those that connect, on which streams have been opened */
     size_t leaving;                       /* of these, draining or ending */
     size_t serving;                       /* of these, up and not leaving */
     size_t waiting;
     struct event *timer; /* surplus carriers, and the end of the hold */
     uint64_t hold_until_us;
     uint64_t full_until_us;           /* until then a carrier may be full */
-    uint8_t host_key[ETCP_KEY_BYTES]; /* of the server that has let us in last */
-    bool has_host_key;
-    uint64_t wary_until_us; /* until then nothing is sent to a server that has not let us in */
+    char host[ADDRESS_TEXT_BYTES];    /* where the server is that has let us in last; "": none has, with this setup */
+    uint8_t host_key[ETCP_KEY_BYTES]; /* its key, which others may have as well */
+    struct carrier *fresh;            /* introduced in this moment: takes a stream */
+    uint64_t wary_until_us;           /* until then nothing is sent to a server that has not let us in */
     bool stopping;
 };
 
 static const struct config_agent *config_of(const struct pool *pool)
 {
     return pool->setup->config;
+}
+
+bool carrier_is_up(const struct carrier *carrier)
+{
+    return carrier->is_up;
 }
 
 struct link *carrier_link(const struct carrier *carrier)
@@ -131,8 +139,7 @@ static void list_add(struct carrier *carrier, bool idle)
 /* Moves it to the list where it belongs. */
 static void list_again(struct carrier *carrier)
 {
-    bool idle =
-        carrier->link != NULL && carrier->streams == 0 && !carrier->draining && !carrier->reserved && !carrier->ending;
+    bool idle = carrier->is_up && carrier->streams == 0 && !carrier->draining && !carrier->reserved && !carrier->ending;
 
     if (idle != carrier->listed_idle) {
         list_remove(carrier);
@@ -167,50 +174,63 @@ static void end_carrier(struct carrier *carrier, const char *reason)
     }
 }
 
-static void remember_host(struct pool *pool, struct link *link)
+static void remember_host(struct pool *pool, struct link *link, const char *address)
 {
     const uint8_t *key = etcp_conn_peer_key(link_conn(link));
 
-    pool->has_host_key = key != NULL;
+    pool->host[0] = '\0';
     if (key != NULL) {
         memcpy(pool->host_key, key, sizeof(pool->host_key));
+        (void)snprintf(pool->host, sizeof(pool->host), "%s", address);
     }
 }
 
-/* What waits need not wait for the answer of a server that has let us in before. Of others it does: they may send us away, and then
- * the next one is tried. */
+static bool is_host(const struct pool *pool, const struct client *client, struct link *link)
+{
+    return strcmp(pool->host, client_address_text(client)) == 0 &&
+           memcmp(pool->host_key, etcp_conn_peer_key(link_conn(link)), sizeof(pool->host_key)) == 0;
+}
+
+/* What waits need not wait for the answer of a server that has let us in before. For that of others it does: they may send us away,
+ * and then the next one is tried. */
 static bool on_introduced(struct client *client, struct link *link, void *user)
 {
     struct carrier *carrier = user;
     struct pool *pool = carrier->pool;
+    bool taken;
 
-    (void)client;
-    if (pool->waiting == 0 || is_leaving(carrier) || !pool->has_host_key || loop_now_us() < pool->wary_until_us ||
-        memcmp(pool->host_key, etcp_conn_peer_key(link_conn(link)), sizeof(pool->host_key)) != 0) {
+    if (is_leaving(carrier) || loop_now_us() < pool->wary_until_us || !is_host(pool, client, link)) {
         return false;
     }
     carrier->link = link;
     carrier->sampled_us = loop_now_us();
-    pool->early++;
-    list_again(carrier);
+    pool->fresh = carrier;
     pool->handler->ready(pool->user);
-    return true;
+    taken = pool->fresh == NULL;
+    pool->fresh = NULL;
+    carrier->link = taken ? link : NULL;
+    return taken;
 }
 
 static void on_up(struct client *client, struct link *link, void *user)
 {
     struct carrier *carrier = user;
     struct pool *pool = carrier->pool;
+    const bool early = carrier->link != NULL;
 
-    pool->early -= carrier->link != NULL;
+    pool->early -= early;
     carrier->link = link;
     carrier->is_up = true;
     carrier->up_us = carrier->sampled_us = loop_now_us();
+    carrier->sampled_bytes = link_bulk_bytes(link);
     pool->connecting--;
-    remember_host(pool, link);
+    remember_host(pool, link, client_address_text(client));
     pool->serving += !is_leaving(carrier);
     list_again(carrier);
     log_message(LOG_LEVEL_DEBUG, "one more connection to %s: %zu", client_server_text(client), pool->count + 1);
+    if (early) {
+        pool->handler->up(carrier, pool->user);
+    }
     pool->handler->ready(pool->user);
 }
 
@@ -260,8 +280,8 @@ static size_t lose(struct carrier *carrier, bool settled)
 
     if (carrier->link != NULL) {
         carrier->link = NULL;
-        carrier->is_up = false;
         ended = pool->handler->lost(carrier, settled, pool->user);
+        carrier->is_up = false;
         carrier->streams = 0;
     }
     return ended;
@@ -289,7 +309,7 @@ static void on_closed(struct client *client, const struct client_end *end, void 
         pool->hold_until_us = loop_now_us() + HOLD_US;
     }
     ended = lose(carrier, end->settled);
-    log_message(end->well || ended == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
+    log_message(ended == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
                 "one connection less to %s: %s; %zu forwarded connections ended with it", client_server_text(client),
                 end->cause, ended);
     list_remove(carrier);
@@ -362,7 +382,7 @@ static struct carrier *least_loaded(struct pool *pool, bool only_quiet)
 /* Whether the next stream shares a carrier though another could be made. */
 static bool shares_quiet(struct pool *pool)
 {
-    return pool->serving + (pool->main.link != NULL) >= SHARE_FROM && least_loaded(pool, true) != NULL;
+    return pool->serving + pool->early + (pool->main.link != NULL) >= SHARE_FROM && least_loaded(pool, true) != NULL;
 }
 
 static int make_carrier(struct pool *pool)
@@ -456,7 +476,11 @@ struct carrier *pool_take(struct pool *pool)
     while (carrier != NULL && is_full(carrier, now)) {
         carrier = carrier->next;
     }
-    if (carrier == NULL && shares_quiet(pool)) {
+    if (carrier == NULL && pool->fresh != NULL) {
+        carrier = pool->fresh;
+        pool->fresh = NULL;
+        pool->early++;
+    } else if (carrier == NULL && shares_quiet(pool)) {
         carrier = least_loaded(pool, true);
     } else if (carrier == NULL && !may_make(pool)) {
         carrier = least_loaded(pool, false);
@@ -519,14 +543,14 @@ static size_t end_surplus(struct carrier *list, size_t surplus)
     return surplus;
 }
 
-void pool_main_up(struct pool *pool, struct link *link, bool reserved)
+void pool_main_up(struct pool *pool, struct link *link, const char *address, bool reserved)
 {
     const size_t places = config_of(pool)->max_connections - 1;
     const size_t others = pool->count - pool->leaving;
 
     pool->main.link = link;
     pool->main.is_up = true;
-    remember_host(pool, link);
+    remember_host(pool, link, address);
     pool->main.busy = false;
     pool->main.sampled_us = loop_now_us();
     pool->main.sampled_bytes = 0;
@@ -651,7 +675,7 @@ void pool_reload(struct pool *pool, struct setup *setup)
     setup_free(pool->setup);
     pool->setup = setup;
     pool->hold_until_us = 0;
-    pool->has_host_key = false; /* the next one may not know our new key */
+    pool->host[0] = '\0'; /* it may not know our new key */
     pool->handler->ready(pool->user);
 }
 

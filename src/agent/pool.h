@@ -26,10 +26,12 @@ struct setup;
 struct pool_handler {
     /* A carrier may have become free, or a new one possible: waiting streams may ask again. */
     void (*ready)(void *user);
+    /* A carrier that has taken streams before it was up is up now. */
+    void (*up)(struct carrier *carrier, void *user);
     /* Of a stream, whose user pointer is not NULL. */
     void (*event)(const struct etcp_event *event, void *user);
-    /* The carrier is gone, its streams have ended; `settled` as in struct client_end. Returns how many of them will not be tried
-     * again. */
+    /* The carrier is gone, its streams have ended; carrier_is_up() tells whether it was up, `settled` as in struct client_end. Returns
+     * how many of them will not be tried again. */
     size_t (*lost)(struct carrier *carrier, bool settled, void *user);
     /* The pool has been stopped, and none of its own carriers is left. */
     void (*emptied)(void *user);
@@ -42,15 +44,15 @@ int pool_new(struct loop *loop, struct setup *setup, const struct pool_handler *
 /* Its own carriers must be gone. NULL is fine. */
 void pool_free(struct pool *pool);
 
-/* The connector's connection. `reserved`: it has other work, and is not idle. */
-void pool_main_up(struct pool *pool, struct link *link, bool reserved);
+/* The connector's connection, to the server at `address`. `reserved`: it has other work, and is not idle. */
+void pool_main_up(struct pool *pool, struct link *link, const char *address, bool reserved);
 void pool_main_event(struct pool *pool, const struct etcp_event *event);
 bool pool_main_is_used(const struct pool *pool); /* it carries streams */
 void pool_main_release(struct pool *pool);       /* the other work is done */
 void pool_main_down(struct pool *pool, bool settled);
 
-/* The carrier for the next stream; it counts from now on until pool_put(). NULL: not now, `ready` follows when it is worth
- * asking again. */
+/* The carrier for the next stream; it counts from now on until pool_put(). The server may not have let it in yet. NULL: not now,
+ * `ready` follows when it is worth asking again. */
 struct carrier *pool_take(struct pool *pool);
 void pool_put(struct pool *pool, struct carrier *carrier);
 
@@ -63,6 +65,9 @@ void pool_full(struct carrier *carrier);
 
 /* Whether the server has said on it that it shuts down. */
 bool carrier_announced(const struct carrier *carrier);
+
+/* Whether the server has let it in. */
+bool carrier_is_up(const struct carrier *carrier);
 
 struct link *carrier_link(const struct carrier *carrier);
 

@@ -153,7 +153,8 @@ void address_key(const struct address *address, struct address_key *ret_key)
     *ret_key = key;
 }
 
-int address_peer(int fd, char ret_text[static ADDRESS_TEXT_BYTES], struct address_key *ret_key)
+int address_peer(int fd, char ret_text[static ADDRESS_TEXT_BYTES], struct address_key *ret_key,
+                 struct address *ret_address)
 {
     struct sockaddr_storage storage = {0};
     struct address address = {0};
@@ -183,6 +184,9 @@ int address_peer(int fd, char ret_text[static ADDRESS_TEXT_BYTES], struct addres
     }
     if (ret_key != NULL) {
         *ret_key = key;
+    }
+    if (ret_address != NULL) {
+        *ret_address = address;
     }
     return 0;
 }

@@ -46,8 +46,9 @@ int address_from_sockaddr(const struct sockaddr *sockaddr, socklen_t len, struct
 void address_format(const struct address *address, char ret_text[static ADDRESS_TEXT_BYTES]);
 
 /* Prints the peer of a connected socket: as address_format(), but a Unix socket's peer as "unix:pid=12,uid=1000".
- * Fills in its key too unless `ret_key` is NULL. Returns 0 or -errno (the peer is gone already). */
-int address_peer(int fd, char ret_text[static ADDRESS_TEXT_BYTES], struct address_key *ret_key);
+ * Fills in its key and the address itself too, unless they are NULL. Returns 0 or -errno (the peer is gone already). */
+int address_peer(int fd, char ret_text[static ADDRESS_TEXT_BYTES], struct address_key *ret_key,
+                 struct address *ret_address);
 
 /* The key of an IP address; all Unix sockets' addresses have one. */
 void address_key(const struct address *address, struct address_key *ret_key);

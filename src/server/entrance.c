@@ -305,18 +305,10 @@ static bool is_in(const struct config_network *network, const struct address *ad
            (rest == 0 || ((bytes[whole] ^ network->address[whole]) >> (8 - rest)) == 0);
 }
 
-static bool is_believed(const struct config_server *config, int fd)
+static bool is_believed(const struct config_server *config, const struct address *from)
 {
-    struct sockaddr_storage storage = {0};
-    struct address address = {0};
-    socklen_t len = sizeof(storage);
-
-    if (getpeername(fd, (struct sockaddr *)&storage, &len) != 0 ||
-        address_from_sockaddr((const struct sockaddr *)&storage, len, &address) != 0) {
-        return false;
-    }
     for (size_t i = 0; i < config->proxy_from_count; i++) {
-        if (is_in(&config->proxy_from[i], &address)) {
+        if (is_in(&config->proxy_from[i], from)) {
             return true;
         }
     }
@@ -355,13 +347,14 @@ void entrance_take(struct entrance *entrance, struct snapshot *snapshot, int fd)
     const struct census_limits limits = limits_of(snapshot);
     struct newcomer *newcomer = calloc(1, sizeof(*newcomer));
     const char *met = NULL;
+    struct address from = {0};
 
-    if (newcomer == NULL || address_peer(fd, newcomer->peer, &newcomer->key) != 0) {
+    if (newcomer == NULL || address_peer(fd, newcomer->peer, &newcomer->key, &from) != 0) {
         goto out; /* the peer is gone already, or there is no memory to talk to it */
     }
     newcomer->fd = fd;
     newcomer->accepted_us = loop_now_us();
-    if (proxied && !is_believed(snapshot->config, fd)) {
+    if (proxied && !is_believed(snapshot->config, &from)) {
         log_refused(entrance, newcomer->peer, "the address is not in proxy_from");
         goto out;
     }

@@ -12,9 +12,9 @@ import pytest
 import etcp_peer as peer
 from harness import TIMEOUT
 from test_retry import World, announce, carries, cut_off, end, fail, greet, nothing_follows, opened
-from tunnel import is_reset
+from tunnel import is_reset, reset
 
-FURTHER = {"max_connections": 3, "spare_connections": 0}
+FURTHER = {"max_connections": 4, "spare_connections": 0}
 
 
 def introduced(world, listener=None):
@@ -115,7 +115,9 @@ def test_the_client_goes_before_the_answer(world):
     client.close()
     second.expect(peer.CLOSE, stream)
     let_in(second)
-    again = world.connect(b"again")  # takes the same connection or shares the first
+    second.send_frame(peer.frame(peer.CLOSE, stream))
+    second.heartbeat()
+    again = world.connect(b"again")  # the connection is up and idle now
     stream = opened(second, b"again")
     carries(second, stream, again, 5)
 
@@ -208,7 +210,118 @@ def test_a_connection_that_is_lost_before_anything_was_sent(world, how):
     assert reject(third) == []  # the answer is waited for now
 
 
+def test_a_record_and_then_unauthorized(world):
+    """It was let in, and sent away in the same moment: its stream may have been taken in between."""
+    client = world.connect(b"question")
+    second = introduced(world)
+    opened(second, b"question")
+    ask, goodbye = peer.heartbeat_frame(peer.ASK), peer.code_frame(peer.GOODBYE, 0, peer.CODE_UNAUTHORIZED)
+    second.send(second.seal(ask) + second.seal(goodbye))
+    second.shutdown()
+    assert is_reset(client)
+    nothing_follows(world, world.first)
+
+
+@pytest.mark.parametrize("how", (says_ok, says_limit, cut_off))
+def test_what_is_lost_is_said(world, how):
+    client = world.connect(b"question")
+    second = introduced(world)
+    opened(second, b"question")
+    how(second)
+    assert is_reset(client)
+    world.agent.log.wait("warning: cannot connect to ")
+    world.agent.log.wait("warning: one connection less to .*; 1 forwarded connections ended with it")
+
+
+# ---- It is not answered
+
+
+def test_nobody_waits_longer_than_for_a_connection(etcp):
+    world = World(etcp, forward='wait = "1s"', **FURTHER)
+    world.connect(b"first")
+    opened(world.first, b"first")
+    client = world.connect(b"question")
+    second = introduced(world)
+    stream = opened(second, b"question")
+    assert is_reset(client)
+    world.agent.log.wait(r"reset: no connection to the server in 1\.00 s")
+    assert second.expect(peer.ERROR, stream).code == peer.CODE_TIMEOUT
+    client = world.connect(b"again")  # does not get the connection that nobody answers
+    third = introduced(world)
+    stream = opened(third, b"again")
+    let_in(third)
+    carries(third, stream, client, 5)
+
+
+@pytest.mark.parametrize("data", (b"", b"question"))
+def test_a_late_answer(etcp, data):
+    """Later than anything is kept for a stream on a connection that is up."""
+    world = World(etcp, forward='wait = "30s"', **FURTHER)
+    world.connect(b"first")
+    opened(world.first, b"first")
+    client = world.connect(data)
+    second = introduced(world)
+    opened(second, data)
+    time.sleep(11)
+    reject(second)
+    carries(world.first, opened(world.first, data), client, len(data))
+
+
+def test_a_connection_that_is_not_up_is_not_idle(world):
+    client = world.connect(b"question")
+    second = introduced(world)
+    stream = opened(second, b"question")
+    reset(client)
+    second.expect(peer.ERROR, stream)
+    client = world.connect(b"again")
+    third = introduced(world)
+    stream = opened(third, b"again")
+    let_in(third)
+    carries(third, stream, client, 5)
+
+
 # ---- Where it does wait
+
+
+@pytest.mark.parametrize("how", (reject, resets))
+def test_a_server_with_the_same_key_is_waited_for(etcp, how):
+    """One identity for two servers: only the second one has let the agent in."""
+    other, second = etcp.listener(), etcp.listener()
+    agent = etcp.agent(
+        '{"127.0.0.1:%d", "127.0.0.1:%d"}' % (other.port, second.port),
+        rest='forward "test" { listen = "127.0.0.1:0" service = "test" }\n',
+        message=None,
+        **FURTHER
+    )
+    world = Two(etcp, agent, other, second)
+    how(introduced(world, other))
+    first = greet(etcp.keep(second.accept()))
+    world.connect(b"first")
+    opened(first, b"first")
+    client = world.connect(b"question")
+    assert how(introduced(world, other)) in ([], None)
+    third = introduced(world, second)
+    stream = opened(third, b"question")
+    let_in(third)
+    carries(third, stream, client, 8)
+
+
+def test_nobody_waits_any_more(etcp):
+    """The local connection has gone meanwhile, so other servers are tried as ever."""
+    world = World(etcp, forward='wait = "300ms"', **FURTHER)
+    world.connect(b"first")
+    opened(world.first, b"first")
+    client = world.connect(b"question")
+    wire = etcp.keep(world.listener.accept_wire())
+    wire.receive_request()
+    assert is_reset(client)
+    wire.send(wire.response())
+    wire.receive_authentication()
+    second = etcp.keep(wire.connection())
+    second.answer_heartbeats = False
+    assert second.receive_frame().kind == peer.ASK
+    assert reject(second) == []
+    world.agent.log.wait(r"cannot connect to .*: the server said goodbye: unauthorized")
 
 
 def test_a_server_with_another_key_is_waited_for(etcp):

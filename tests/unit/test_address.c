@@ -114,17 +114,19 @@ static void a_unix_peer_is_its_process_and_user(void)
 {
     char text[ADDRESS_TEXT_BYTES], want[ADDRESS_TEXT_BYTES];
     struct address_key key, other;
+    struct address address = {0};
     int pair[2];
 
     CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-    CHECK_INT(address_peer(pair[0], text, &key), 0);
+    CHECK_INT(address_peer(pair[0], text, &key, NULL), 0);
     (void)snprintf(want, sizeof(want), "unix:pid=%ld,uid=%lu", (long)getpid(), (unsigned long)geteuid());
     CHECK_STR(text, want);
-    CHECK_INT(address_peer(pair[1], text, &other), 0);
+    CHECK_INT(address_peer(pair[1], text, &other, &address), 0);
+    CHECK_INT(address.any.sa_family, AF_UNIX);
     CHECK_MEM(key.bytes, other.bytes, sizeof(key.bytes));
     (void)close(pair[0]);
     (void)close(pair[1]);
-    CHECK_INT(address_peer(-1, text, NULL), -EBADF);
+    CHECK_INT(address_peer(-1, text, NULL, NULL), -EBADF);
 }
 
 static const struct check_case cases[] = {
