@@ -58,11 +58,15 @@ class Haproxy:
                 answer += piece
         return answer.decode()
 
-    def is_up(self, name, up=True):
+    def look(self, name, column):
         rows = [row.split(",") for row in self.tell("show stat").splitlines()]
-        header = rows[0]
-        state = next(row[header.index("status")] for row in rows if row[:2] == ["etcp_servers", name])
-        return state.startswith("UP") == up
+        return next(row[rows[0].index(column)] for row in rows if row[:2] == ["etcp_servers", name])
+
+    def is_up(self, name, up=True):
+        return self.look(name, "status").startswith("UP") == up
+
+    def sessions(self, name):
+        return int(self.look(name, "scur"))
 
     def __enter__(self):
         return self
@@ -169,6 +173,9 @@ def test_servers_restart_under_load(etcp):
             scaled.haproxy.tell("set server etcp_servers/%s state ready" % name)
         eventually(lambda: scaled.haproxy.is_up(name), "haproxy has found the new one")
         load.goes_on()
+        # Connections that are still being closed count for leastconn, and the next restart would find nobody here.
+        server = scaled.servers[number]
+        eventually(lambda: scaled.haproxy.sessions(name) == len(peers_of(server)), "haproxy has let go of the old ones")
     load.stop()
     assert load.sources == {CLIENT}
     eventually(lambda: sum(bool(peers_of(server)) for server in scaled.servers) >= 2, "the load is spread")
