@@ -226,6 +226,7 @@ static void on_waited(evutil_socket_t fd, short what, void *arg)
     if (local->carrier != NULL) { /* the server has been sent its stream, but does not answer */
         struct link *link = carrier_link(local->carrier);
 
+        pool_doubt(local->carrier);
         local_end(local, ETCP_CODE_TIMEOUT, "the agent waited too long for an answer");
         link_flush(link);
         return;

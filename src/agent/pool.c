@@ -50,6 +50,7 @@ struct carrier {
     uint64_t up_us, idle_since_us;
     uint64_t sampled_us, sampled_bytes; /* how much it had moved in large records, and when */
     bool is_up;                         /* the server has let us in */
+    bool early;                         /* it is not, and carries streams */
     bool listed_idle;                   /* which list it is in */
     bool draining;                      /* takes no more streams */
     bool reserved;                      /* the main one: has other work */
@@ -69,8 +70,9 @@ struct pool {
     struct carrier main;
     struct carrier *idle, *others;
     size_t idle_count, count, connecting; /* count: all but the main one; connecting: of these, not up */
-    size_t early;                         /* of those that connect, on which streams have been opened */
+    size_t early;                         /* of those that connect, which carry streams already */
     size_t leaving;                       /* of these, draining or ending */
+    size_t parting;                       /* and not up */
     size_t serving;                       /* of these, up and not leaving */
     size_t waiting;
     struct event *timer; /* surplus carriers, and the end of the hold */
@@ -155,12 +157,21 @@ static bool is_leaving(const struct carrier *carrier)
     return carrier->draining || carrier->ending;
 }
 
+static void set_early(struct carrier *carrier, bool early)
+{
+    carrier->pool->early += early;
+    carrier->pool->early -= carrier->early;
+    carrier->early = early;
+}
+
 /* It takes no more streams; one of the flags becomes true. */
 static void leave(struct carrier *carrier, bool *flag)
 {
     if (carrier->client != NULL && !is_leaving(carrier)) {
         carrier->pool->leaving++;
         carrier->pool->serving -= carrier->is_up;
+        carrier->pool->parting += !carrier->is_up;
+        set_early(carrier, false);
     }
     *flag = true;
     list_again(carrier);
@@ -216,9 +227,9 @@ static void on_up(struct client *client, struct link *link, void *user)
 {
     struct carrier *carrier = user;
     struct pool *pool = carrier->pool;
-    const bool early = carrier->link != NULL;
+    const bool was_used = carrier->link != NULL;
 
-    pool->early -= early;
+    set_early(carrier, false);
     carrier->link = link;
     carrier->is_up = true;
     carrier->up_us = carrier->sampled_us = loop_now_us();
@@ -226,9 +237,10 @@ static void on_up(struct client *client, struct link *link, void *user)
     pool->connecting--;
     remember_host(pool, link, client_address_text(client));
     pool->serving += !is_leaving(carrier);
+    pool->parting -= is_leaving(carrier);
     list_again(carrier);
     log_message(LOG_LEVEL_DEBUG, "one more connection to %s: %zu", client_server_text(client), pool->count + 1);
-    if (early) {
+    if (was_used) {
         pool->handler->up(carrier, pool->user);
     }
     pool->handler->ready(pool->user);
@@ -295,14 +307,15 @@ static void on_closed(struct client *client, const struct client_end *end, void 
 
     if (is_leaving(carrier)) {
         pool->leaving--;
+        pool->parting -= !carrier->is_up;
     } else if (carrier->is_up) {
         pool->serving--;
     }
     if (!carrier->is_up) {
         pool->connecting--;
     }
+    set_early(carrier, false);
     if (!carrier->is_up && carrier->link != NULL) {
-        pool->early--;
         pool->wary_until_us = carrier->ending ? pool->wary_until_us : loop_now_us() + WARY_US;
     }
     if (!carrier->ending && !end->well) {
@@ -458,7 +471,7 @@ void pool_want(struct pool *pool, size_t waiting)
 
     pool->waiting = waiting;
     while (may_make(pool) && pool->connecting < CONNECTING_MAX &&
-           pool->connecting - pool->early + count_ready(pool) < wanted) {
+           pool->connecting - pool->early - pool->parting + count_ready(pool) < wanted) {
         if (make_carrier(pool) != 0) {
             pool->hold_until_us = loop_now_us() + HOLD_US;
         }
@@ -479,7 +492,7 @@ struct carrier *pool_take(struct pool *pool)
     if (carrier == NULL && pool->fresh != NULL) {
         carrier = pool->fresh;
         pool->fresh = NULL;
-        pool->early++;
+        set_early(carrier, true);
     } else if (carrier == NULL && shares_quiet(pool)) {
         carrier = least_loaded(pool, true);
     } else if (carrier == NULL && !may_make(pool)) {
@@ -497,6 +510,7 @@ void pool_put(struct pool *pool, struct carrier *carrier)
     assert(carrier->streams > 0);
     carrier->streams--;
     list_again(carrier);
+    set_early(carrier, carrier->early && carrier->streams > 0);
     if (carrier->streams == 0 && carrier->client != NULL && carrier->link != NULL &&
         (carrier->draining || pool->stopping)) {
         end_carrier(carrier, NULL);
@@ -507,6 +521,12 @@ void pool_put(struct pool *pool, struct carrier *carrier)
 void pool_drain(struct carrier *carrier)
 {
     leave(carrier, &carrier->draining);
+}
+
+void pool_doubt(struct carrier *carrier)
+{
+    carrier->pool->wary_until_us = loop_now_us() + WARY_US;
+    pool_drain(carrier);
 }
 
 void pool_full(struct carrier *carrier)

@@ -59,6 +59,9 @@ void pool_put(struct pool *pool, struct carrier *carrier);
 /* A stream can't be opened on it any more. */
 void pool_drain(struct carrier *carrier);
 
+/* The server has been sent streams on it and has not let it in for long: it takes no more, and such servers are waited for. */
+void pool_doubt(struct carrier *carrier);
+
 /* The server has refused a stream, which still counts, for there are too many in this connection: for a while it gets no more than
  * it has without that one. */
 void pool_full(struct carrier *carrier);

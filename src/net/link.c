@@ -35,6 +35,9 @@ enum { BULK_RECORD = 4096 }; /* link_bulk_bytes() */
 /* Records of a turn (link_turn()), however many streams there are: fewer cost both ends more system calls. */
 enum { TURN_MIN = 8 };
 
+/* Of the loop's output buffer, for a turn. */
+enum { TURN_ROOM = LOOP_BUFFER_BYTES / 4 };
+
 /* How old a measured round trip may be. */
 #define MEASURE_US 1000000u
 
@@ -442,27 +445,39 @@ static void finish(struct link *link)
     free(link);
 }
 
-/* Those who wait now have a turn each, as far as the socket takes it; whoever asks again stands behind them. */
-static void serve(struct link *link, struct link_queue *queue)
+/* Those who wait now have a turn each, as far as there is room for it; whoever asks again stands behind them. Returns whether anybody
+ * had one. */
+static bool serve(struct link *link, struct link_queue *queue)
 {
     const bool much = queue == &link->much;
+    bool served = false;
 
     for (size_t left = queue->count; left > 0 && queue->first != NULL; left--) {
         struct link_waiter *waiter = queue->first;
 
-        if (!link_has_room(link) || etcp_conn_closing(link->conn) || (much && link_turn(link, true) == 0)) {
+        if (!link_has_room(link) || etcp_conn_closing(link->conn) || (much && link_turn(link, true) == 0) ||
+            !seal_control(link) || !outgoing_reserve(link, TURN_ROOM)) {
             break;
         }
         link_leave(link, waiter);
         waiter->turn(waiter);
+        served = true;
     }
+    return served;
 }
 
-/* Lets those send that have been waiting for it: who has little to say first, but not when that left no room for the others the
- * last time. */
+static bool serve_much(struct link *link)
+{
+    link->round = link->pace;
+    return serve(link, &link->much);
+}
+
+/* Lets those send that have been waiting for it: who has little to say first, but not when that left nothing for the others the last
+ * time. */
 static void hand_on(struct link *link)
 {
     const bool wanted = link->wanted, much_first = link->much_first;
+    bool served = false;
 
     if (link->state != LINK_OPEN || !wants_turn(link)) {
         return;
@@ -472,9 +487,14 @@ static void hand_on(struct link *link)
     if (wanted && link->handler->writable != NULL) {
         link->handler->writable(link, link->user);
     }
-    serve(link, much_first ? &link->much : &link->little);
-    link->much_first = !much_first && link->much.count > 0 && !link_has_room(link);
-    serve(link, much_first ? &link->little : &link->much);
+    if (much_first) {
+        served = serve_much(link);
+    }
+    (void)serve(link, &link->little);
+    if (!much_first) {
+        served = serve_much(link);
+    }
+    link->much_first = !much_first && !served && link->much.count > 0;
     link->round = 0;
     link->held = link->held && link->wanted;
 }
@@ -595,7 +615,7 @@ size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *d
         size_t used = 0, put = 0;
 
         /* Room for one whole record of the library's choice, or the tail of the buffer would be cut into small ones. */
-        if (!outgoing_reserve(link, LOOP_BUFFER_BYTES / 4)) {
+        if (!outgoing_reserve(link, TURN_ROOM)) {
             break;
         }
         if (etcp_stream_send(stream, data + taken, len - taken, 0, loop->out + loop->batch.out_used,
@@ -661,7 +681,7 @@ ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, in
     if (link->state != LINK_OPEN || etcp_conn_closing(link->conn) || etcp_stream_writable(stream) == 0) {
         return n;
     }
-    if (seal_control(link) && outgoing_reserve(link, LOOP_BUFFER_BYTES / 4)) {
+    if (seal_control(link) && outgoing_reserve(link, TURN_ROOM)) {
         int count = lay_out(link->loop, etcp_stream_writable(stream), records, bodies);
 
         do {

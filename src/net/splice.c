@@ -387,7 +387,7 @@ static ssize_t send_from_socket(struct splice *splice, int records)
 /* Once, at most so many records; returns as link_send_from(). */
 static ssize_t read_socket(struct splice *splice, int records)
 {
-    const int offered = splice->much ? records : 1;
+    const int offered = splice->much && splice->kept == NULL ? records : 1; /* what is kept goes one by one */
     ssize_t n = send_from_socket(splice, offered);
 
     splice->blocked = n == -ENOBUFS || (splice->kept != NULL && !kept_is_sent(splice->kept));

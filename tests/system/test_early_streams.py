@@ -11,7 +11,7 @@ import pytest
 
 import etcp_peer as peer
 from harness import TIMEOUT
-from test_retry import World, announce, carries, cut_off, end, fail, greet, nothing_follows, opened
+from test_retry import World, announce, carries, cut_off, end, fail, greet, next_open, nothing_follows, opened
 from tunnel import is_reset, reset
 
 FURTHER = {"max_connections": 4, "spare_connections": 0}
@@ -31,6 +31,11 @@ def let_in(connection):
     connection.answer_heartbeats = True
 
 
+def next_opened(data, *servers):
+    server = next_open(*servers)
+    return server, opened(server, data)
+
+
 def reject(connection):
     """Returns what the agent had sent on the connection."""
     connection.goodbye(peer.CODE_UNAUTHORIZED)
@@ -43,7 +48,7 @@ def world(etcp):
     """The first connection carries a stream: others make connections."""
     world = World(etcp, **FURTHER)
     world.connect(b"first")
-    opened(world.first, b"first")
+    world.stream = opened(world.first, b"first")
     return world
 
 
@@ -245,12 +250,13 @@ def test_nobody_waits_longer_than_for_a_connection(etcp):
     stream = opened(second, b"question")
     assert is_reset(client)
     world.agent.log.wait(r"reset: no connection to the server in 1\.00 s")
-    assert second.expect(peer.ERROR, stream).code == peer.CODE_TIMEOUT
-    client = world.connect(b"again")  # does not get the connection that nobody answers
-    third = introduced(world)
-    stream = opened(third, b"again")
+    frames, _ = second.frames_to_end()  # the connection has nothing else to do
+    assert [(frame.id, frame.code) for frame in frames] == [(peer.ERROR, peer.CODE_TIMEOUT), (peer.GOODBYE, peer.CODE_OK)]
+    assert frames[0].stream == stream
+    client = world.connect(b"again")
+    third = introduced(world)  # its answer is waited for
     let_in(third)
-    carries(third, stream, client, 5)
+    carries(third, opened(third, b"again"), client, 5)
 
 
 @pytest.mark.parametrize("data", (b"", b"question"))
@@ -274,10 +280,11 @@ def test_a_connection_that_is_not_up_is_not_idle(world):
     reset(client)
     second.expect(peer.ERROR, stream)
     client = world.connect(b"again")
-    third = introduced(world)
-    stream = opened(third, b"again")
-    let_in(third)
-    carries(third, stream, client, 5)
+    fail(world.first, world.stream, peer.CODE_RESET)  # now the first one is idle
+    carries(world.first, opened(world.first, b"again"), client, 5)
+    client = world.connect(b"more")
+    let_in(second)
+    carries(*next_opened(b"more", world.first, second), client, 4)
 
 
 # ---- Where it does wait

@@ -440,6 +440,42 @@ static void neither_kind_starves(void)
     CHECK_STR(order, "CADB");
 }
 
+/* Says a record, and asks again. */
+static void say_record(struct link_waiter *waiter)
+{
+    const size_t len = strlen(order);
+    const unsigned index = (unsigned)(waiter - waiters);
+
+    if (len == TURNS_MAX) {
+        link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+        return;
+    }
+    order[len] = (char)('a' + (int)index);
+    (void)link_send_from(agent.link, streams[STREAMS - 1 - index], zeros, 1);
+    link_wait(agent.link, waiter, waiter->much);
+}
+
+static void wait_beside_many(void)
+{
+    for (unsigned i = 0; i < WAITERS; i++) {
+        waiters[i].turn = say_record;
+        link_wait(agent.link, &waiters[i], i == WAITERS - 1);
+    }
+}
+
+/* A round has room for a record of theirs, and the others say more than that each time. */
+static void those_with_much_have_their_share(void)
+{
+    unsigned turns = 0;
+
+    run_waiters(wait_beside_many, 0, false);
+    CHECK_INT(strlen(order), TURNS_MAX);
+    for (const char *at = order; (at = strchr(at, 'd')) != NULL; at++) {
+        turns++;
+    }
+    CHECK(turns >= TURNS_MAX / (2 * WAITERS));
+}
+
 static void wait_and_go(void)
 {
     wait_all(true);
@@ -463,6 +499,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(who_leaves_has_no_turn),
     CHECK_CASE(a_turn_may_end_those_of_others),
     CHECK_CASE(neither_kind_starves),
+    CHECK_CASE(those_with_much_have_their_share),
     CHECK_CASE(no_turns_after_goodbye),
 };
 
