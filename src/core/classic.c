@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/classic.h"
 
-#include <sodium.h>
+#include "core/x25519.h"
 
 bool classic_agree(const uint8_t secret[static NOISE_DH_BYTES], const uint8_t peer[static NOISE_DH_BYTES],
                    uint8_t ret_key[static AEAD_KEY_BYTES])
 {
-    return crypto_scalarmult(ret_key, secret, peer) == 0;
+    return x25519_shared(secret, peer, ret_key);
 }
 
 void classic_turn_token(const uint8_t in[static CLASSIC_TOKEN_BYTES], uint8_t out[static CLASSIC_TOKEN_BYTES])

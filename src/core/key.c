@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/x25519.h"
+
 enum {
     PREFIX_LENGTH = 9,
     CHECKSUM_BYTES = 4,
@@ -34,8 +36,7 @@ void etcp_key_generate(uint8_t ret_key[static ETCP_KEY_BYTES])
 
 void etcp_key_public(const uint8_t secret[static ETCP_KEY_BYTES], uint8_t ret_public[static ETCP_KEY_BYTES])
 {
-    /* Fails for no scalar: clamping makes each a multiple of the base point that is not the identity. */
-    (void)crypto_scalarmult_base(ret_public, secret);
+    x25519_public(secret, ret_public);
 }
 
 bool etcp_key_equal(const uint8_t a[static ETCP_KEY_BYTES], const uint8_t b[static ETCP_KEY_BYTES])

@@ -9,6 +9,7 @@
 #include "core/bytes.h"
 #include "core/key.h"
 #include "core/sha256.h"
+#include "core/x25519.h"
 
 /* clang-format off */
 const struct noise_pattern noise_xx = {
@@ -135,11 +136,11 @@ static bool decrypt_and_hash(struct noise *noise, const uint8_t *in, size_t len,
     return aead_open_once(noise->algorithm, noise->secrets->k, nonce, before, sizeof before, in, len, out);
 }
 
-/* MixKey(DH(secret, point)). libsodium tells an all-zero result by failing. */
+/* MixKey(DH(secret, point)). */
 static bool mix_dh(struct noise *noise, const uint8_t *secret, const uint8_t *point)
 {
     uint8_t shared[NOISE_DH_BYTES];
-    bool ok = crypto_scalarmult(shared, secret, point) == 0;
+    bool ok = x25519_shared(secret, point, shared);
     if (ok)
         mix_key(noise, shared, sizeof shared);
     sodium_memzero(shared, sizeof shared);

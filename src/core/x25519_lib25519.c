@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/x25519.h"
+
+#include <lib25519.h>
+#include <sodium.h>
+
+void x25519_public(const uint8_t secret[static X25519_BYTES], uint8_t ret_public[static X25519_BYTES])
+{
+    lib25519_nG_montgomery25519(ret_public, secret);
+}
+
+bool x25519_shared(const uint8_t secret[static X25519_BYTES], const uint8_t point[static X25519_BYTES],
+                   uint8_t ret_shared[static X25519_BYTES])
+{
+    lib25519_dh_x25519(ret_shared, point, secret);
+    return !sodium_is_zero(ret_shared, X25519_BYTES); /* which lib25519 leaves to its callers */
+}
