@@ -19,6 +19,8 @@
 
 #include "net/parcels.h"
 
+enum { SPIN_LOOKS = 8 };
+
 struct loop_mailbox {
     pthread_mutex_t lock;
     struct loop_letter *first;
@@ -199,11 +201,13 @@ static int turn(struct loop *loop, int flags)
     return event_base_get_max_events(loop->base, EVENT_BASE_COUNT_ACTIVE, 1) > 0;
 }
 
-/* Polls until nothing has come for `busy_poll`. The processor is offered to others between two looks: on few cores the
- * one who is to send what we wait for may need ours. Returns whether anything came, or -EIO. */
+/* Polls until nothing has come for `busy_poll`. The processor is offered to others after each thing that came, and again after so many
+ * looks: on few cores the one who is to send what we wait for may need ours, but an offer takes longer than a look. Returns whether
+ * anything came, or -EIO. */
 static int spin(struct loop *loop)
 {
     uint64_t until = loop_now_us() + loop->busy_poll_us;
+    unsigned looks = 0;
     bool paid = false;
 
     loop->spins++;
@@ -219,7 +223,9 @@ static int spin(struct loop *loop)
             until = now + loop->busy_poll_us;
         } else if (now >= until) {
             break;
-        } else {
+        }
+        if (r > 0 || ++looks == SPIN_LOOKS) {
+            looks = 0;
             (void)sched_yield();
         }
     }
