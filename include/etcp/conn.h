@@ -65,6 +65,9 @@ ETCP_API bool etcp_suite_available(enum etcp_suite suite);
  * "libcrypto 3.0.19", or "libsodium" as for all else; static. */
 ETCP_API const char *etcp_bulk_provider(enum etcp_suite suite);
 
+/* What does X25519 in this build: "lib25519" or "libsodium"; static. */
+ETCP_API const char *etcp_x25519_provider(void);
+
 /* "aes256gcm", "chacha20poly1305", "classic"; static, "unknown" for other values. Both suites of a cipher have one name. */
 ETCP_API const char *etcp_suite_name(int suite);
 

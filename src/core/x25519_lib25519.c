@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/x25519.h"
 
+#include <etcp/conn.h>
 #include <lib25519.h>
 #include <sodium.h>
+
+const char *etcp_x25519_provider(void)
+{
+    return "lib25519";
+}
 
 void x25519_public(const uint8_t secret[static X25519_BYTES], uint8_t ret_public[static X25519_BYTES])
 {

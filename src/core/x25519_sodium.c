@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/x25519.h"
 
+#include <etcp/conn.h>
 #include <sodium.h>
+
+const char *etcp_x25519_provider(void)
+{
+    return "libsodium";
+}
 
 void x25519_public(const uint8_t secret[static X25519_BYTES], uint8_t ret_public[static X25519_BYTES])
 {

@@ -44,11 +44,12 @@ void cli_print_version(const char *name, FILE *out)
                   "libetcp %s, libsodium %s, libevent %s\n"
                   "aes256gcm: %s\n"
                   "chacha20poly1305: yes%s\n"
-                  "long records: aes256gcm by %s, chacha20poly1305 by %s\n",
+                  "long records: aes256gcm by %s, chacha20poly1305 by %s\n"
+                  "x25519: by %s\n",
                   name, ETCP_VERSION, etcp_version(), sodium_version_string(), event_get_version(),
                   aes ? "yes (default)" : "no (this processor can't run it)", aes ? "" : " (default)",
                   aes ? etcp_bulk_provider(ETCP_SUITE_AES256GCM) : "nothing",
-                  etcp_bulk_provider(ETCP_SUITE_CHACHA20POLY1305));
+                  etcp_bulk_provider(ETCP_SUITE_CHACHA20POLY1305), etcp_x25519_provider());
 }
 
 static bool hold_standard_descriptors(void)

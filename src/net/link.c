@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The pump itself; outgoing.c has the order of its output.
+ * The pump itself; outgoing.c has the order of its output, turns.c who may send next.
  *
  * Input goes on while there is a backlog: two ends that both stopped reading until the other reads would wait for each
  * other. Credit bounds what arrives, and ETCP_CONTROL_MAX what has to be answered. Only the classic suite has neither: there
@@ -25,6 +25,7 @@
 #include "net/link_state.h"
 #include "net/loop.h"
 #include "net/outgoing.h"
+#include "net/turns.h"
 
 /* Section 3, Closing. */
 #define LINGER_US 1000000u
@@ -32,17 +33,10 @@ enum { LINGER_BYTES = 1024 * 1024 };
 
 enum { BULK_RECORD = 4096 }; /* link_bulk_bytes() */
 
-/* Records of a turn (link_turn()), however many streams there are: fewer cost both ends more system calls. */
-enum { TURN_MIN = 8 };
-
-/* Of the loop's output buffer, for a turn. */
-enum { TURN_ROOM = LOOP_BUFFER_BYTES / 4 };
-
 /* How old a measured round trip may be. */
 #define MEASURE_US 1000000u
 
 static void on_io(evutil_socket_t fd, short what, void *arg);
-static void settle_outside(struct link *link);
 static void on_later(evutil_socket_t fd, short what, void *arg);
 
 struct etcp_conn *link_conn(struct link *link)
@@ -86,7 +80,7 @@ uint64_t link_round_trip_us(struct link *link)
 
     if (now - link->measured_us >= MEASURE_US && etcp_conn_ping(link->conn, now) == 0) {
         link->measured_us = now;
-        settle_outside(link);
+        link_settle_outside(link);
     }
     return link->round_trip_us;
 }
@@ -133,12 +127,6 @@ void link_fail(struct link *link, int error)
     }
 }
 
-/* Whether `writable` or turns are due that no event of the socket will bring. */
-static bool wants_turn(const struct link *link)
-{
-    return (link->wanted || link->little.count > 0 || link->much.count > 0) && link->backlog == NULL;
-}
-
 static void arm(struct link *link)
 {
     uint64_t due = link->deadline_us;
@@ -149,7 +137,7 @@ static void arm(struct link *link)
         uint64_t conn_due = etcp_conn_deadline(link->conn);
 
         due = conn_due < due ? conn_due : due;
-        due = wants_turn(link) ? 0 : due;
+        due = turns_due(link) ? 0 : due;
     }
     /* A timer that fires early finds out when it is due then: deadlines move with every record, the timer does not. */
     if (link->state == LINK_ENDED || due >= link->armed_us) {
@@ -197,8 +185,7 @@ static void watch(struct link *link)
     }
 }
 
-/* Seals the control frames and packets that wait. Returns whether none is left and more can be sealed. */
-static bool seal_control(struct link *link)
+bool link_seal_control(struct link *link)
 {
     struct loop *loop = link->loop;
 
@@ -222,7 +209,7 @@ static bool seal_control(struct link *link)
 /* Section 3, Closing: the last words, then linger so that no reset overtakes them. */
 static void close_on(struct link *link)
 {
-    (void)seal_control(link);
+    (void)link_seal_control(link);
     outgoing_write(link);
     if (link->state == LINK_ENDED) {
         return;
@@ -270,7 +257,7 @@ void link_settle(struct link *link)
     if (link->state == LINK_OPEN) {
         size_t used = 0;
 
-        (void)seal_control(link);
+        (void)link_seal_control(link);
         outgoing_finish(link);
         /* Of no bytes: the connection gives back what the last record was put together in, which the batch may have pointed to. */
         (void)!etcp_conn_feed(link->conn, link->loop->in, 0, 0, &used);
@@ -286,7 +273,7 @@ void link_settle(struct link *link)
     etcp_pool_rest(link->loop->pool);
 }
 
-static void settle_outside(struct link *link)
+void link_settle_outside(struct link *link)
 {
     if (link->depth == 0) {
         link_settle(link);
@@ -364,7 +351,7 @@ static void feed(struct link *link, size_t len)
             return;
         }
         if (!takes_input(link)) {
-            (void)seal_control(link);
+            (void)link_seal_control(link);
             outgoing_write(link);
             if (link->state != LINK_OPEN || !takes_input(link)) {
                 break;
@@ -445,60 +432,6 @@ static void finish(struct link *link)
     free(link);
 }
 
-/* Those who wait now have a turn each, as far as there is room for it; whoever asks again stands behind them. Returns whether anybody
- * had one. */
-static bool serve(struct link *link, struct link_queue *queue)
-{
-    const bool much = queue == &link->much;
-    bool served = false;
-
-    for (size_t left = queue->count; left > 0 && queue->first != NULL; left--) {
-        struct link_waiter *waiter = queue->first;
-
-        if (!link_has_room(link) || etcp_conn_closing(link->conn) || (much && link_turn(link, true) == 0) ||
-            !seal_control(link) || !outgoing_reserve(link, TURN_ROOM)) {
-            break;
-        }
-        link_leave(link, waiter);
-        waiter->turn(waiter);
-        served = true;
-    }
-    return served;
-}
-
-static bool serve_much(struct link *link)
-{
-    link->round = link->pace;
-    return serve(link, &link->much);
-}
-
-/* Lets those send that have been waiting for it: who has little to say first, but not when that left nothing for the others the last
- * time. */
-static void hand_on(struct link *link)
-{
-    const bool wanted = link->wanted, much_first = link->much_first;
-    bool served = false;
-
-    if (link->state != LINK_OPEN || !wants_turn(link)) {
-        return;
-    }
-    link->wanted = false;
-    link->round = link->pace;
-    if (wanted && link->handler->writable != NULL) {
-        link->handler->writable(link, link->user);
-    }
-    if (much_first) {
-        served = serve_much(link);
-    }
-    (void)serve(link, &link->little);
-    if (!much_first) {
-        served = serve_much(link);
-    }
-    link->much_first = !much_first && !served && link->much.count > 0;
-    link->round = 0;
-    link->held = link->held && link->wanted;
-}
-
 static void on_io(evutil_socket_t fd, short what, void *arg)
 {
     struct link *link = arg;
@@ -511,7 +444,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
     if ((what & EV_WRITE) != 0 && link->backlog != NULL) {
         outgoing_write_backlog(link);
     }
-    hand_on(link);
+    turns_give(link);
     if ((what & EV_READ) != 0) {
         if (link->state == LINK_OPEN && link->rest == NULL && takes_input(link) && !etcp_conn_closing(link->conn)) {
             on_readable(link);
@@ -552,7 +485,7 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
                    !etcp_conn_closing(link->conn)) {
             feed_rest(link);
         }
-        hand_on(link);
+        turns_give(link);
     } else if (now >= link->deadline_us) {
         set_state(link, LINK_ENDED);
     }
@@ -615,7 +548,7 @@ size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *d
         size_t used = 0, put = 0;
 
         /* Room for one whole record of the library's choice, or the tail of the buffer would be cut into small ones. */
-        if (!outgoing_reserve(link, TURN_ROOM)) {
+        if (!outgoing_reserve(link, LINK_TURN_ROOM)) {
             break;
         }
         if (etcp_stream_send(stream, data + taken, len - taken, 0, loop->out + loop->batch.out_used,
@@ -630,7 +563,7 @@ size_t link_send(struct link *link, struct etcp_stream *stream, const uint8_t *d
         }
     }
     link->wanted = link->wanted || (taken < len && link->backlog != NULL);
-    settle_outside(link);
+    link_settle_outside(link);
     return taken;
 }
 
@@ -681,7 +614,7 @@ ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, in
     if (link->state != LINK_OPEN || etcp_conn_closing(link->conn) || etcp_stream_writable(stream) == 0) {
         return n;
     }
-    if (seal_control(link) && outgoing_reserve(link, TURN_ROOM)) {
+    if (link_seal_control(link) && outgoing_reserve(link, LINK_TURN_ROOM)) {
         int count = lay_out(link->loop, etcp_stream_writable(stream), records, bodies);
 
         do {
@@ -696,69 +629,8 @@ ssize_t link_send_from(struct link *link, struct etcp_stream *stream, int fd, in
     } else {
         link->wanted = link->wanted || link->backlog != NULL;
     }
-    settle_outside(link);
+    link_settle_outside(link);
     return n;
-}
-
-void link_leave(struct link *link, struct link_waiter *waiter)
-{
-    struct link_queue *queue = waiter->much ? &link->much : &link->little;
-
-    if (!waiter->waits) {
-        return;
-    }
-    if (waiter->previous != NULL) {
-        waiter->previous->next = waiter->next;
-    } else {
-        queue->first = waiter->next;
-    }
-    if (waiter->next != NULL) {
-        waiter->next->previous = waiter->previous;
-    } else {
-        queue->last = waiter->previous;
-    }
-    queue->count--;
-    waiter->waits = false;
-}
-
-void link_wait(struct link *link, struct link_waiter *waiter, bool much)
-{
-    struct link_queue *queue = much ? &link->much : &link->little;
-
-    if (waiter->waits && waiter->much == much) {
-        return;
-    }
-    link_leave(link, waiter);
-    waiter->next = NULL;
-    waiter->previous = queue->last;
-    if (queue->last != NULL) {
-        queue->last->next = waiter;
-    } else {
-        queue->first = waiter;
-    }
-    queue->last = waiter;
-    queue->count++;
-    waiter->much = much;
-    waiter->waits = true;
-    settle_outside(link);
-}
-
-static bool is_slow(const struct link *link)
-{
-    return loop_now_us() < link->slow_until_us;
-}
-
-int link_turn(const struct link *link, bool much)
-{
-    const size_t streams = etcp_conn_streams(link->conn);
-
-    if (streams < 2) {
-        return LINK_RECORDS_MAX;
-    }
-    if (is_slow(link)) {
-        return !much ? 1 : link->round < TURN_MIN ? link->round : TURN_MIN;
-    }
-    return streams < LINK_RECORDS_MAX / TURN_MIN ? LINK_RECORDS_MAX / (int)streams : TURN_MIN;
 }
 
 bool link_send_back(struct link *link, struct etcp_stream *stream, uint8_t *data, size_t len)
@@ -766,13 +638,13 @@ bool link_send_back(struct link *link, struct etcp_stream *stream, uint8_t *data
     bool taken = false;
 
     if (link->state == LINK_OPEN && !etcp_conn_closing(link->conn)) {
-        taken = seal_control(link) && etcp_stream_seal(stream, data - ETCP_DATA_HEAD, len) == 0;
+        taken = link_seal_control(link) && etcp_stream_seal(stream, data - ETCP_DATA_HEAD, len) == 0;
         if (taken) {
             outgoing_append_in_place(link, data - ETCP_DATA_HEAD, ETCP_DATA_HEAD + len + ETCP_TAG);
         }
         link->wanted = link->wanted || (!taken && link->backlog != NULL);
     }
-    settle_outside(link);
+    link_settle_outside(link);
     return taken;
 }
 
@@ -784,13 +656,13 @@ bool link_message(struct link *link, const uint8_t *data, size_t len)
     if (link->state == LINK_OPEN && !etcp_conn_closing(link->conn)) {
         size_t put = 0;
 
-        taken = seal_control(link) && outgoing_reserve(link, ETCP_RECORD_MAX) &&
+        taken = link_seal_control(link) && outgoing_reserve(link, ETCP_RECORD_MAX) &&
                 etcp_message_send(link->conn, data, len, loop->out + loop->batch.out_used,
                                   LOOP_BUFFER_BYTES - loop->batch.out_used, &put) == 0;
         outgoing_append(link, loop->out + loop->batch.out_used, put);
         link->wanted = link->wanted || (!taken && link->backlog != NULL);
     }
-    settle_outside(link);
+    link_settle_outside(link);
     return taken;
 }
 
@@ -799,20 +671,20 @@ bool link_message_back(struct link *link, uint8_t *data, size_t len)
     bool taken = false;
 
     if (link->state == LINK_OPEN && !etcp_conn_closing(link->conn)) {
-        taken = seal_control(link) && etcp_message_seal(link->conn, data - ETCP_MESSAGE_HEAD, len) == 0;
+        taken = link_seal_control(link) && etcp_message_seal(link->conn, data - ETCP_MESSAGE_HEAD, len) == 0;
         if (taken) {
             outgoing_append_in_place(link, data - ETCP_MESSAGE_HEAD, ETCP_MESSAGE_HEAD + len + ETCP_TAG);
         }
         link->held = link->held || (!taken && link->backlog != NULL);
         link->wanted = link->wanted || link->held;
     }
-    settle_outside(link);
+    link_settle_outside(link);
     return taken;
 }
 
 void link_flush(struct link *link)
 {
-    settle_outside(link);
+    link_settle_outside(link);
 }
 
 void link_goodbye(struct link *link, enum etcp_code code, const char *reason)
@@ -821,7 +693,7 @@ void link_goodbye(struct link *link, enum etcp_code code, const char *reason)
         set_end(link, 0, false, false, NULL);
         etcp_conn_goodbye(link->conn, code, reason);
     }
-    settle_outside(link);
+    link_settle_outside(link);
 }
 
 void link_abort(struct link *link, int error, const char *detail)
@@ -830,5 +702,5 @@ void link_abort(struct link *link, int error, const char *detail)
         set_end(link, error, false, false, detail);
         set_state(link, LINK_ENDED);
     }
-    settle_outside(link);
+    link_settle_outside(link);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What link.c and outgoing.c share: a link's state, and the calls between the two. Nobody else looks in here. */
+ * What link.c, outgoing.c and turns.c share: a link's state, and the calls between them. Nobody else looks in here. */
 #ifndef NET_LINK_STATE_H
 #define NET_LINK_STATE_H
 
@@ -16,6 +16,9 @@
 
 /* How long last words may wait for a peer that does not read. */
 #define LINK_FLUSH_US 5000000u
+
+/* Of the loop's output buffer, for a turn: one whole read of a stream, or the tail of the buffer would be cut into small records. */
+enum { LINK_TURN_ROOM = LOOP_BUFFER_BYTES / 4 };
 
 enum link_state {
     LINK_OPEN,
@@ -69,10 +72,16 @@ struct link {
     struct link_end end;
 };
 
-/* What ends a link from outgoing.c: the socket, or memory for it, is gone; no last words. */
+/* The socket, or memory for it, is gone: the link ends without last words. */
 void link_fail(struct link *link, int error);
 
-/* Brings what outgoing.c has changed at the end of a turn to socket and timers. */
+/* Brings everything that a call or callback changed to socket, timers and state: the last thing that each of them does. */
 void link_settle(struct link *link);
+
+/* The same for calls, which may come from inside a callback that will do it. */
+void link_settle_outside(struct link *link);
+
+/* Seals the control frames and packets that wait. Returns whether none is left and more can be sealed. */
+bool link_seal_control(struct link *link);
 
 #endif

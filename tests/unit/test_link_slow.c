@@ -440,19 +440,26 @@ static void neither_kind_starves(void)
     CHECK_STR(order, "CADB");
 }
 
-/* Says a record, and asks again. */
-static void say_record(struct link_waiter *waiter)
+/* Says so many records, and asks again. Returns what link_send_from() said. */
+static ssize_t say_records(struct link_waiter *waiter, int records)
 {
     const size_t len = strlen(order);
     const unsigned index = (unsigned)(waiter - waiters);
+    ssize_t n;
 
     if (len == TURNS_MAX) {
         link_goodbye(agent.link, ETCP_CODE_OK, NULL);
-        return;
+        return 1;
     }
     order[len] = (char)('a' + (int)index);
-    (void)link_send_from(agent.link, streams[STREAMS - 1 - index], zeros, 1);
+    n = link_send_from(agent.link, streams[STREAMS - 1 - index], zeros, records);
     link_wait(agent.link, waiter, waiter->much);
+    return n;
+}
+
+static void say_record(struct link_waiter *waiter)
+{
+    (void)say_records(waiter, 1);
 }
 
 static void wait_beside_many(void)
@@ -474,6 +481,27 @@ static void those_with_much_have_their_share(void)
         turns++;
     }
     CHECK(turns >= TURNS_MAX / (2 * WAITERS));
+}
+
+/* A quarter of what the loop's output buffer takes, but for the heads: the fourth in a round finds no room for it. */
+static void say_quarter(struct link_waiter *waiter)
+{
+    CHECK(say_records(waiter, 8) > 0);
+}
+
+static void wait_to_say_quarters(void)
+{
+    for (unsigned i = 0; i < WAITERS; i++) {
+        waiters[i].turn = say_quarter;
+        link_wait(agent.link, &waiters[i], false);
+    }
+}
+
+/* Nobody gets a turn in vain, which would send him to the end of the queue. */
+static void a_turn_has_room(void)
+{
+    run_waiters(wait_to_say_quarters, 0, false);
+    CHECK_STR(order, "abcdabcdabcdabcdabcdabcdabcdabcd");
 }
 
 static void wait_and_go(void)
@@ -500,6 +528,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(a_turn_may_end_those_of_others),
     CHECK_CASE(neither_kind_starves),
     CHECK_CASE(those_with_much_have_their_share),
+    CHECK_CASE(a_turn_has_room),
     CHECK_CASE(no_turns_after_goodbye),
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Whatever does X25519 does it as libsodium does, for the keys that peers may send as well. */
+#include <etcp/conn.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -114,11 +115,17 @@ static void x25519_small_order(void)
     }
 }
 
+static void x25519_provider(void)
+{
+    CHECK_STR(etcp_x25519_provider(), ETCP_TEST_LIB25519 ? "lib25519" : "libsodium");
+}
+
 static const struct check_case cases[] = {
     CHECK_CASE(x25519_known_answers),
     CHECK_CASE(x25519_random_keys),
     CHECK_CASE(x25519_extreme_keys),
     CHECK_CASE(x25519_small_order),
+    CHECK_CASE(x25519_provider),
 };
 
 CHECK_MAIN(cases)
