@@ -43,24 +43,26 @@ struct link {
     const struct link_handler *handler;
     void *user;
     int fd;
-    uint8_t state;           /* enum link_state */
-    uint8_t depth;           /* of callbacks of the loop */
-    bool wanted : 1;         /* the handler waits for `writable` */
-    bool much_first : 1;     /* in the next round of turns */
-    bool held : 1;           /* a classic message could not be sent back: hand out no other before `writable` */
-    bool eof : 1;            /* the peer sends no more */
-    bool failed : 1;         /* `end` is set: close when last words are out */
-    bool foreign : 1;        /* the batch points into the connection's own buffer */
-    unsigned unsent_limit;   /* how much the kernel takes ahead while the path is slow; 0: not limited */
-    uint8_t pace;            /* records that the socket takes in SLOW_US (outgoing.c), as far as is known */
-    uint8_t round;           /* of these, how many those with much to send may still send in this round of turns */
-    short interest;          /* what `io` is armed for */
-    struct event io;         /* one event for both directions: another would cost 128 bytes */
-    struct event later;      /* the deadline, and what has to be done from the loop */
-    uint64_t armed_us;       /* when `later` fires; UINT64_MAX: not armed */
-    uint64_t slow_until_us;  /* the socket has taken long to take more, so long ago that it is forgotten then */
-    uint64_t slow_memory_us; /* how long it was remembered the last time */
-    uint64_t deadline_us;    /* of closing, or of the backlog's next progress; UINT64_MAX: none */
+    uint8_t state;            /* enum link_state */
+    uint8_t depth;            /* of callbacks of the loop */
+    bool wanted : 1;          /* the handler waits for `writable` */
+    bool much_first : 1;      /* in the next round of turns */
+    bool held : 1;            /* a classic message could not be sent back: hand out no other before `writable` */
+    bool eof : 1;             /* the peer sends no more */
+    bool failed : 1;          /* `end` is set: close when last words are out */
+    bool foreign : 1;         /* the batch points into the connection's own buffer */
+    unsigned unsent_limit;    /* how much the kernel takes ahead while the path is slow; 0: not limited */
+    uint8_t pace;             /* records that the socket takes in SLOW_US (outgoing.c), as far as is known */
+    uint8_t round;            /* of these, how many those with much to send may still send in this round of turns */
+    short interest;           /* what `io` is armed for */
+    struct event io;          /* one event for both directions: another would cost 128 bytes */
+    struct event later;       /* the deadline, and what has to be done from the loop */
+    uint64_t armed_us;        /* when `later` fires; UINT64_MAX: not armed */
+    uint64_t slow_until_us;   /* the socket has taken long to take more, so long ago that it is forgotten then */
+    uint64_t slow_memory_us;  /* how long it was remembered the last time */
+    uint64_t taking_since_us; /* at most SLOW_US ago; `taken` began to count then */
+    size_t taken;             /* bytes, by a socket that has been slow */
+    uint64_t deadline_us;     /* of closing, or of the backlog's next progress; UINT64_MAX: none */
     struct link_queue little, much; /* who waits for a turn */
     struct bytes *backlog;          /* sealed, not taken by the socket; at most one batch */
     struct parcel *parcel;          /* sealed in this turn of the loop, to be written at its end */

@@ -29,13 +29,63 @@
  * of it is in front of whoever speaks next. */
 enum { SLOW_UNSENT_BYTES = 16 * 1024, SLOW_UNSENT_RECORD_BYTES = 4 * 1024 };
 
+/* How many round trips should be in SLOW_US, or what comes through in it says little. */
+enum { SLOW_ROUND_TRIPS = 4 };
+
 /* Copying a record of this size costs less than the system call that would be needed instead. */
 enum { COPY_MAX = 32 * 1024 };
+
+/* Has the kernel take so much ahead; 0: as much as it likes. A Unix socket has no path, and refuses. */
+static void limit_unsent(struct link *link, unsigned bytes)
+{
+    if (link->unsent_limit != bytes) {
+        link->unsent_limit = bytes;
+        (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+    }
+}
+
+/* Enough for a few milliseconds, in which this loop may be elsewhere. */
+static unsigned unsent_of(const struct link *link)
+{
+    const unsigned bytes = (unsigned)link->pace * SLOW_UNSENT_RECORD_BYTES;
+
+    return bytes > SLOW_UNSENT_BYTES ? bytes : SLOW_UNSENT_BYTES;
+}
+
+static void quicken(struct link *link)
+{
+    if (link->pace < LINK_RECORDS_MAX) {
+        link->pace = link->pace < LINK_RECORDS_MAX / 2 ? (uint8_t)(2 * link->pace) : LINK_RECORDS_MAX;
+        limit_unsent(link, link->unsent_limit > 0 ? unsent_of(link) : 0);
+    }
+}
+
+/* Whether the socket is known to take more than it was thought to, and not only to hold it: in several round trips, since a window comes
+ * through a long path at once, and then nothing for a while. */
+static void count_taken(struct link *link, size_t n)
+{
+    const uint64_t now = loop_now_us();
+
+    if (now - link->taking_since_us >= SLOW_US) {
+        link->taking_since_us = now;
+        link->taken = 0;
+    }
+    link->taken += n;
+    if (link->pace < LINK_RECORDS_MAX && link->taken >= unsent_of(link) + 2 * (size_t)link->pace * LINK_RECORD_DATA) {
+        link->taken = 0;
+        if (link_kernel_round_trip_us(link) < SLOW_US / SLOW_ROUND_TRIPS) {
+            quicken(link);
+        }
+    }
+}
 
 static void count_sent(struct link *link, ssize_t n)
 {
     link->end.sent_bytes += (uint64_t)n;
     link->loop->sent_bytes += (uint64_t)n;
+    if (link->slow_until_us > 0) {
+        count_taken(link, (size_t)n);
+    }
 }
 
 static void clear_batch(struct loop *loop)
@@ -108,23 +158,6 @@ static int keep_backlog(struct link *link, int first, size_t off)
     link->backlog = backlog;
     link->deadline_us = loop_now_us() + (link->state == LINK_OPEN ? STALL_US : LINK_FLUSH_US);
     return 0;
-}
-
-/* Has the kernel take so much ahead; 0: as much as it likes. A Unix socket has no path, and refuses. */
-static void limit_unsent(struct link *link, unsigned bytes)
-{
-    if (link->unsent_limit != bytes) {
-        link->unsent_limit = bytes;
-        (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
-    }
-}
-
-/* Enough for a few milliseconds, in which this loop may be elsewhere. */
-static unsigned unsent_of(const struct link *link)
-{
-    const unsigned bytes = (unsigned)link->pace * SLOW_UNSENT_RECORD_BYTES;
-
-    return bytes > SLOW_UNSENT_BYTES ? bytes : SLOW_UNSENT_BYTES;
 }
 
 /* With little unsent the socket takes more in no time, which makes a slow path look fast. So it is forgotten to find out, and
@@ -200,9 +233,8 @@ static void pace(struct link *link)
     if (loop_now_us() + STALL_US >= link->deadline_us + SLOW_US) {
         link->pace = link->pace > 1 ? link->pace / 2 : 1;
         remember_slow(link);
-    } else if (link->backlog->off == link->backlog->len && link->pace < LINK_RECORDS_MAX) {
-        link->pace = link->pace < LINK_RECORDS_MAX / 2 ? (uint8_t)(2 * link->pace) : LINK_RECORDS_MAX;
-        limit_unsent(link, link->unsent_limit > 0 ? unsent_of(link) : 0);
+    } else if (link->backlog->off == link->backlog->len) {
+        quicken(link);
     }
 }
 

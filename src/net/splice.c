@@ -393,8 +393,11 @@ static ssize_t read_socket(struct splice *splice, int records)
     splice->blocked = n == -ENOBUFS || (splice->kept != NULL && !kept_is_sent(splice->kept));
     splice->much = n >= LINK_RECORD_DATA || (n < 0 && splice->much);
     splice->more = n == -ENOBUFS ? splice->more : n >= (ssize_t)offered * LINK_RECORD_DATA;
-    if (splice->blocked && !link_has_room(splice->link)) { /* else it is credit that it waits for */
+    if (splice->blocked && !link_has_room(splice->link)) {
         link_wait(splice->link, &splice->waiter, splice->more);
+    } else if (splice->blocked &&
+               socket_failed(splice->fd)) { /* it waits for credit now, and an event in the queue was passed over */
+        fail(splice, -ECONNRESET);
     }
     if (n > 0) {
         *splice->sent += (uint64_t)n;
@@ -499,7 +502,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
     }
     if (splice->error == 0 && (what & EV_READ) != 0) {
         if (splice->blocked || splice->socket_closed) {
-            if (socket_failed(fd)) {
+            if (!splice->waiter.waits && socket_failed(fd)) { /* who waits for his turn finds out then */
                 fail(splice, -ECONNRESET);
             }
         } else {

@@ -13,6 +13,7 @@
 #include <etcp/etcp.h>
 
 #include "check.h"
+#include "conns.h"
 #include "core/conn.h" /* looks at what a connection owns */
 #include "net/link.h"
 #include "net/loop.h"
@@ -221,16 +222,8 @@ static struct etcp_conn *make_conn(enum etcp_role role, int suite, uint64_t hand
                                         .suite = role == ETCP_AGENT ? (enum etcp_suite)suite : (enum etcp_suite)0,
                                         .classic = role == ETCP_SERVER && suite == ETCP_SUITE_CLASSIC,
                                         .handshake_timeout_us = handshake_us};
-    uint8_t secret[ETCP_KEY_BYTES];
-    struct etcp_identity *identity = NULL;
-    struct etcp_conn *conn = NULL;
 
-    etcp_key_generate(secret);
-    CHECK_INT(etcp_identity_new(secret, NULL, &identity), 0);
-    options.identity = identity;
-    CHECK_INT(etcp_conn_new(loop->pool, &options, loop_now_us(), &conn), 0);
-    etcp_identity_free(identity);
-    return conn;
+    return conns_new(loop, options);
 }
 
 static void side_init(struct side *side, int fd, enum etcp_role role, int suite, const struct behaviour *behaviour)

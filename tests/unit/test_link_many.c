@@ -10,6 +10,7 @@
 #include <etcp/etcp.h>
 
 #include "check.h"
+#include "conns.h"
 #include "net/link.h"
 #include "net/loop.h"
 
@@ -249,17 +250,9 @@ static void side_init(struct side *side, int fd, bool is_agent)
 {
     struct etcp_conn_options options = {.role = is_agent ? ETCP_AGENT : ETCP_SERVER,
                                         .suite = is_agent ? ETCP_SUITE_CHACHA20POLY1305 : (enum etcp_suite)0};
-    uint8_t secret[ETCP_KEY_BYTES];
-    struct etcp_identity *identity = NULL;
-    struct etcp_conn *conn = NULL;
 
-    etcp_key_generate(secret);
-    CHECK_INT(etcp_identity_new(secret, NULL, &identity), 0);
-    options.identity = identity;
-    CHECK_INT(etcp_conn_new(loop->pool, &options, loop_now_us(), &conn), 0);
-    etcp_identity_free(identity);
     side->is_agent = is_agent;
-    CHECK_INT(link_new(loop, fd, conn, &handler, side, &side->link), 0);
+    CHECK_INT(link_new(loop, fd, conns_new(loop, options), &handler, side, &side->link), 0);
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)

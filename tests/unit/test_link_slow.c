@@ -16,8 +16,10 @@
 #include <etcp/etcp.h>
 
 #include "check.h"
+#include "conns.h"
 #include "net/link.h"
 #include "net/loop.h"
+#include "net/splice.h"
 
 enum { STREAMS = 12, CHUNK_BYTES = 16384, SLEEP_US = 60000, ROUNDS_MAX = 1000, DEADLINE_S = 60 };
 
@@ -33,6 +35,7 @@ static unsigned opened, rounds;
 static int agent_fd;
 static void (*writable)(void);
 static int zeros, largest;
+static bool hoards; /* the server gives no credit back */
 
 static void on_end_of_patience(evutil_socket_t fd, short what, void *arg)
 {
@@ -46,16 +49,8 @@ static void on_end_of_patience(evutil_socket_t fd, short what, void *arg)
 static struct etcp_conn *make_conn(enum etcp_role role)
 {
     struct etcp_conn_options options = {.role = role, .suite = role == ETCP_AGENT ? ETCP_SUITE_CHACHA20POLY1305 : 0};
-    uint8_t secret[ETCP_KEY_BYTES];
-    struct etcp_identity *identity = NULL;
-    struct etcp_conn *conn = NULL;
 
-    etcp_key_generate(secret);
-    CHECK_INT(etcp_identity_new(secret, NULL, &identity), 0);
-    options.identity = identity;
-    CHECK_INT(etcp_conn_new(loop->pool, &options, loop_now_us(), &conn), 0);
-    etcp_identity_free(identity);
-    return conn;
+    return conns_new(loop, options);
 }
 
 /* With buffers that do not grow, so that they are soon full. */
@@ -96,13 +91,20 @@ static void fill(void)
     CHECK(!link_has_room(agent.link));
 }
 
+static void fill_and_sleep(void)
+{
+    fill();
+    (void)usleep(SLEEP_US); /* nobody reads meanwhile */
+}
+
+static void (*begin)(void) = fill_and_sleep;
+
 static void on_begin(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     (void)arg;
-    fill();
-    (void)usleep(SLEEP_US); /* nobody reads meanwhile */
+    begin();
 }
 
 static unsigned unsent_limit(void)
@@ -131,7 +133,9 @@ static void on_event(struct link *link, const struct etcp_event *event, void *us
         }
         break;
     case ETCP_EVENT_DATA:
-        etcp_stream_consume(event->stream, event->len);
+        if (!hoards) {
+            etcp_stream_consume(event->stream, event->len);
+        }
         break;
     default:
         break;
@@ -517,6 +521,78 @@ static void no_turns_after_goodbye(void)
     CHECK(waiters[0].waits); /* it leaves when its owner goes */
 }
 
+/* Sends what a turn may be, until it may be more. */
+static void note_size(struct link_waiter *waiter)
+{
+    const int turn = link_turn(agent.link, true);
+    const size_t len = strlen(order);
+
+    order[len] = (char)('0' + turn);
+    if (turn > 1 || len + 1 == TURNS_MAX) {
+        link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+        return;
+    }
+    CHECK_INT(link_send_from(agent.link, streams[STREAMS - 1 - len % WAITERS], zeros, turn), LINK_RECORD_DATA);
+    link_wait(agent.link, waiter, true);
+}
+
+static void wait_for_rounds(void)
+{
+    waiters[0].turn = note_size;
+    link_wait(agent.link, &waiters[0], true);
+}
+
+/* A record a round, each of which the socket takes at once: it is not slow any more. */
+static void rounds_grow_while_the_socket_takes_them(void)
+{
+    run_waiters(wait_for_rounds, 0, false);
+    CHECK_STR(order + strspn(order, "1"), "2");
+}
+
+/* ---- A splice that waits for a turn ----------------------------------------------------------------------------------- */
+
+static int far_fd;
+static uint64_t spliced;
+
+static void on_splice_closed(struct splice *splice, const struct splice_end *end, void *user)
+{
+    (void)splice;
+    (void)user;
+    CHECK_INT(end->error, -ECONNRESET);
+    link_goodbye(agent.link, ETCP_CODE_OK, NULL);
+}
+
+/* The stream has used up its credit, all of which is on its way: its splice begins in the queue. The reset comes there. */
+static void splice_in_the_queue(void)
+{
+    static const struct splice_handler splice_handler = {.closed = on_splice_closed};
+    static uint8_t window[ETCP_WINDOW];
+    struct splice *splice = NULL;
+    int pair[2];
+
+    CHECK_INT(link_send(agent.link, streams[0], window, sizeof(window)), (long)sizeof(window));
+    CHECK(!link_has_room(agent.link) && etcp_stream_writable(streams[0]) == 0);
+    make_pair(pair);
+    far_fd = pair[0];
+    CHECK_INT(splice_new(loop, agent.link, streams[0], &spliced, &splice_handler, NULL, &splice), 0);
+    splice_start(splice, pair[1], NULL, 0, true);
+    splice_reset_socket(far_fd);
+}
+
+static void no_round(void)
+{
+}
+
+/* No credit comes back, so nothing is read when its turn comes: the reset is noticed nevertheless. */
+static void a_reset_in_the_queue_is_noticed(void)
+{
+    begin = splice_in_the_queue;
+    hoards = true;
+    run(1, no_round);
+    begin = fill_and_sleep;
+    hoards = false;
+}
+
 static const struct check_case cases[] = {
     CHECK_CASE(the_first_round_is_a_record),
     CHECK_CASE(no_turns_between_rounds),
@@ -530,6 +606,8 @@ static const struct check_case cases[] = {
     CHECK_CASE(those_with_much_have_their_share),
     CHECK_CASE(a_turn_has_room),
     CHECK_CASE(no_turns_after_goodbye),
+    CHECK_CASE(rounds_grow_while_the_socket_takes_them),
+    CHECK_CASE(a_reset_in_the_queue_is_noticed),
 };
 
 CHECK_MAIN(cases)
