@@ -49,6 +49,7 @@ struct connector {
     struct history history;
     uint64_t up_us, due_us; /* the connection's begin; when the timer ends waiting */
     uint64_t ended_us;      /* when the last client was gone */
+    bool hurried;           /* the attempt came before its time, for somebody who waits */
     bool stopping;          /* the mode is finishing what it has */
     bool finishing;         /* exit with `exit_code` when the client is gone */
     int exit_code;
@@ -126,6 +127,7 @@ static void wait(struct connector *connector, const struct backoff_outcome *outc
         .reset_after_us = reconnect->reset_after_us,
         .max_attempts = reconnect->max_attempts,
     };
+    const unsigned step = connector->backoff.step;
     struct timeval timeout;
     uint64_t delay_us;
 
@@ -135,6 +137,11 @@ static void wait(struct connector *connector, const struct backoff_outcome *outc
         give_up_for_good(connector, EX_UNAVAILABLE);
         return;
     }
+    if (connector->hurried && connector->backoff.step > step) {
+        connector->backoff.step =
+            step; /* or a local connection that waits would use up the steps to the longest delay */
+    }
+    connector->hurried = false;
     log_message(LOG_LEVEL_INFO, "retrying in %.2f s: %s", (double)delay_us / 1e6, cause);
     enter(connector, STATE_WAITING);
     status(connector, "Waiting %.2f s before the next attempt: %s", (double)delay_us / 1e6, cause);
@@ -347,6 +354,7 @@ static void on_hurry(void *user)
         return;
     }
     connector->due_us = due_us;
+    connector->hurried = true;
     timeout = (struct timeval){.tv_sec = (time_t)(due_us > now ? (due_us - now) / 1000000 : 0),
                                .tv_usec = (suseconds_t)(due_us > now ? (due_us - now) % 1000000 : 0)};
     (void)event_add(connector->timer, &timeout); /* without memory the longer wait goes on */

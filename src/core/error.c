@@ -51,7 +51,7 @@ const char *etcp_strerror(int error)
     case ETCP_EBUSY:
         return "connection refused";
     case ETCP_EKEYLENGTH:
-        return "a key has 57 characters";
+        return "a key of another length";
     case ETCP_EKEYPREFIX:
         return "a key begins with etcp-pub-, etcp-sec- or etcp-net-";
     case ETCP_EKEYKIND:

@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import os
+import re
 import signal
 import socket
 import struct
@@ -478,6 +479,19 @@ def test_server_that_does_not_come(etcp):
     assert connects_to_reset(tunnel)
     line = tunnel.agent.log.wait("forward test: connection of .* to service test reset: no connection .*").group(0)
     assert "0.30 s" in line and "Connection refused" in line
+
+
+def test_who_waits_does_not_lengthen_the_back_off(etcp):
+    """An attempt comes early for each local connection; the delay after it is as long as it was to be before."""
+    tunnel = Tunnel(etcp, start=False, forward='wait = "200ms"', agent={"delay": None})
+    tunnel.forward += 'reconnect { initial_delay = "20ms" multiplier = 50.0 max_delay = "1h" jitter = 0.0 }\n'
+    tunnel.start_agent(free_port(), wait=False)
+    tunnel.agent.log.wait(r"retrying in 1\.00 s")
+    for _ in range(3):
+        assert connects_to_reset(tunnel)
+    lines = tunnel.agent.log.lines(r"retrying in")
+    delays = [float(re.search(r"retrying in ([\d.]+) s", line).group(1)) for line in lines]
+    assert delays[:3] == [0.02, 1.0, 50.0] and len(delays) >= 5 and set(delays[2:]) == {50.0}
 
 
 def test_server_restart(etcp):

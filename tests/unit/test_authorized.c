@@ -88,7 +88,7 @@ static void bad_lines_are_errors(void)
          "agents:1: bad key: a key begins with etcp-pub-, etcp-sec- or etcp-net-: expected a public "
          "key (etcp-pub-) of 57 characters"},
         {"etcp-pub-AAAA web1\n",
-         "agents:1: bad key: a key has 57 characters: expected a public key (etcp-pub-) of 57 characters"},
+         "agents:1: bad key: a key of another length: expected a public key (etcp-pub-) of 57 characters"},
         {KEY_1 "\n", "agents:1: no name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -"},
         {KEY_1 "  \n", "agents:1: no name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -"},
         {KEY_1 " web 1\n", "agents:1: bad name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -"},

@@ -209,7 +209,7 @@ static void wrong_keys_are_told_apart(void)
          "others can read this file"},
         {"server_key = {\"\"}", "agent.conf:1: bad key in server_key: a key begins with etcp-pub-, etcp-sec- or "
                                 "etcp-net-: expected a public key, etcp-pub- and 48 characters"},
-        {"server_key = {\"etcp-pub-0ur6\"}", "agent.conf:1: bad key in server_key: a key has 57 characters: expected a "
+        {"server_key = {\"etcp-pub-0ur6\"}", "agent.conf:1: bad key in server_key: a key of another length: expected a "
                                              "public key, etcp-pub- and 48 characters"},
         {"server_key = {\"0ur6xuUgdsPbMpranN324KhTICp7PcCC7N5WuZrbkS-yMDR6\"}",
          "agent.conf:1: bad key in server_key: a key begins with etcp-pub-, etcp-sec- or etcp-net-: expected a public "

@@ -82,9 +82,9 @@ static void bad_content_is_told(void)
          ":1: this is a network key (etcp-net-): expected a secret key (etcp-sec-), as \"etcp keygen\" writes it"},
         {SECRET "\n\n" SECRET "\n", ":3: more than one key: expected a file with one secret key (etcp-sec-)"},
         {SECRET "\nrubbish\n", ":2: more than one key: expected a file with one secret key (etcp-sec-)"},
-        {SECRET " \n", ":1: bad key: a key has 57 characters: expected a secret key (etcp-sec-) of 57 characters"},
-        {SECRET "\r\n", ":1: bad key: a key has 57 characters: expected a secret key (etcp-sec-) of 57 characters"},
-        {"etcp-sec-jH2C\n", ":1: bad key: a key has 57 characters: expected a secret key (etcp-sec-) of 57 characters"},
+        {SECRET " \n", ":1: bad key: a key of another length: expected a secret key (etcp-sec-) of 57 characters"},
+        {SECRET "\r\n", ":1: bad key: a key of another length: expected a secret key (etcp-sec-) of 57 characters"},
+        {"etcp-sec-jH2C\n", ":1: bad key: a key of another length: expected a secret key (etcp-sec-) of 57 characters"},
         {" " SECRET "\n", ":1: bad key: a key begins with etcp-pub-, etcp-sec- or etcp-net-: expected a secret key "
                           "(etcp-sec-) of 57 characters"},
         {"jH2CzUEGW-u6_Y9WMsw5yIrhP8pDabC0nNbTdKozVbiigee_\n",
