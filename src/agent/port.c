@@ -213,6 +213,8 @@ static struct listener *take_passed(struct ports *ports, const struct search *se
 static int port_open(struct port *port, struct search *search, struct error_text *ret_error)
 {
     struct ports *ports = port->ports;
+    struct error_text error;
+    int result;
 
     for (int i = 0; i < 2 && port->renews == NULL && port->listener == NULL; i++) {
         search->by_name = i == 0;
@@ -224,7 +226,8 @@ static int port_open(struct port *port, struct search *search, struct error_text
     if (port->renews != NULL || port->listener != NULL) {
         return 0;
     }
-    return listener_open(search->address, 0, &port->listener, ret_error);
+    result = listener_open(search->address, 0, &port->listener, &error);
+    return result == 0 ? 0 : error_set(ret_error, result, "forward %s: %s", search->name, error.text);
 }
 
 /* A port with its values; it listens unless there is one that does already, and that none of `made` renews. */

@@ -137,7 +137,9 @@ static int fail(struct error_text *ret_error, const struct address *address, int
 
     address_format(address, text);
     if (r == -EADDRINUSE) {
-        return error_set(ret_error, r, "can't listen on %s: the address is in use", text);
+        return error_set(ret_error, r,
+                         "can't listen on %s: the address is in use (\"ss -l%sp\" tells by whom); choose another", text,
+                         address->any.sa_family == AF_UNIX ? "x" : "nt");
     }
     return error_set(ret_error, r, "can't listen on %s: %s", text, strerror(-r));
 }
