@@ -286,6 +286,9 @@ static void log_unauthorized(const struct client *client)
     const struct log_field fields[] = {{LOG_ID(MESSAGE_NOT_AUTHORIZED)}, {"ETCP_PEER", client->server_text}};
     char ours[ETCP_KEY_TEXT_BYTES] = "";
 
+    if (client->options.is_passing) {
+        return;
+    }
     if (client->options.identity != NULL) {
         etcp_key_format(ETCP_KEY_PUBLIC, etcp_identity_public(client->options.identity), ours);
     }

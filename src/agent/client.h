@@ -32,6 +32,7 @@ struct client_options {
     const struct config_address *servers; /* tried in order */
     size_t server_count;
     const struct etcp_identity *identity;
+    bool is_passing;         /* the identity was made for this client: nobody is asked to authorise it */
     enum config_suite suite; /* auto: choose, and follow a Refusal's hint as section 2 allows */
     const struct trust *trust;
     uint64_t handshake_timeout_us; /* 0: CLIENT_HANDSHAKE_TIMEOUT_US */

@@ -174,6 +174,7 @@ static int start_client(struct remote *remote, const struct client_handler *hand
         .servers = &remote->server,
         .server_count = 1,
         .identity = remote->keys.identity,
+        .is_passing = remote->keys.path == NULL,
         .suite = remote->options.suite != 0 ? remote->options.suite : remote->config->suite,
         .trust = &remote->trust,
         .heartbeat_interval_us = remote->config->heartbeat.interval_us,
@@ -233,7 +234,9 @@ int remote_explain(const struct remote *remote, const struct client_end *end)
         tool_complain(remote->command, "%s: %s", server, end->cause);
     }
     if (end->unauthorized && remote->keys.path == NULL) {
-        tool_complain(remote->command, "the key was made for this call only: use --identity or -c");
+        tool_complain(
+            remote->command,
+            "the server lets in agents that it knows, and the key was made for this call only: use -c or --identity");
     }
     return end->unauthorized || end->untrusted ? EX_NOPERM : EX_UNAVAILABLE;
 }

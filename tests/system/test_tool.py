@@ -224,6 +224,8 @@ def test_ping_unauthorised(etcp):
     assert ping(etcp, server, "--count", "1").status == 0
     run = etcp.finished("etcp", "ping", "--server-key", peer.key_text("pub", etcp.server_public), target(server))
     assert run.status == EX_NOPERM, run.log.text
+    assert "made for this call only: use -c or --identity" in run.log.text
+    assert "authorized_agents there" not in run.log.text  # nobody is asked to authorise that key
 
 
 def test_ping_with_a_network_key(etcp):
