@@ -212,9 +212,10 @@ int noise_write(struct noise *noise, const uint8_t *payload, size_t payload_len,
     for (const uint8_t *token = noise->pattern->messages[noise->message]; *token != NOISE_END; token++) {
         switch ((enum noise_token) * token) {
         case NOISE_E:
-            if (!noise->fixed_e)
-                randombytes_buf(noise->secrets->e, sizeof noise->secrets->e);
-            etcp_key_public(noise->secrets->e, noise->e_public);
+            if (noise->fixed_e)
+                x25519_public(noise->secrets->e, noise->e_public);
+            else
+                x25519_keypair(noise->secrets->e, noise->e_public);
             memcpy(out, noise->e_public, NOISE_DH_BYTES);
             out += NOISE_DH_BYTES;
             mix_hash(noise, noise->e_public, NOISE_DH_BYTES);

@@ -11,7 +11,10 @@
 
 enum { X25519_BYTES = 32 };
 
-/* The public key of any 32 bytes. */
+/* A new secret key and its public key. */
+void x25519_keypair(uint8_t ret_secret[static X25519_BYTES], uint8_t ret_public[static X25519_BYTES]);
+
+/* The public key of any 32 bytes; by libsodium in all builds. */
 void x25519_public(const uint8_t secret[static X25519_BYTES], uint8_t ret_public[static X25519_BYTES]);
 
 /* The secret shared with a public key. False, and nothing but zeros, if that is a point of small order. */

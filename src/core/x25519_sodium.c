@@ -9,10 +9,10 @@ const char *etcp_x25519_provider(void)
     return "libsodium";
 }
 
-void x25519_public(const uint8_t secret[static X25519_BYTES], uint8_t ret_public[static X25519_BYTES])
+void x25519_keypair(uint8_t ret_secret[static X25519_BYTES], uint8_t ret_public[static X25519_BYTES])
 {
-    /* Fails for no scalar: clamping makes each a multiple of the base point that is not the identity. */
-    (void)crypto_scalarmult_base(ret_public, secret);
+    randombytes_buf(ret_secret, X25519_BYTES);
+    x25519_public(ret_secret, ret_public);
 }
 
 bool x25519_shared(const uint8_t secret[static X25519_BYTES], const uint8_t point[static X25519_BYTES],

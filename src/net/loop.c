@@ -201,8 +201,8 @@ static int turn(struct loop *loop, int flags)
     return event_base_get_max_events(loop->base, EVENT_BASE_COUNT_ACTIVE, 1) > 0;
 }
 
-/* Polls until nothing has come for `busy_poll`. The processor is offered to others after each thing that came, and again after so many
- * looks: on few cores the one who is to send what we wait for may need ours, but an offer takes longer than a look. Returns whether
+/* Polls until nothing has come for `busy_poll`. The processor is offered to others after the first look in vain, and again after so
+ * many: on few cores the one who is to send what we wait for may need ours, but an offer takes longer than a look. Returns whether
  * anything came, or -EIO. */
 static int spin(struct loop *loop)
 {
@@ -224,8 +224,10 @@ static int spin(struct loop *loop)
         } else if (now >= until) {
             break;
         }
-        if (r > 0 || ++looks == SPIN_LOOKS) {
+        if (r > 0) {
             looks = 0;
+        } else if (looks++ % SPIN_LOOKS == 0) {
+            loop->yields++;
             (void)sched_yield();
         }
     }

@@ -66,8 +66,8 @@ struct loop {
     size_t queued_bytes;                 /* memory of data that sockets have not taken (splice.c) */
     size_t window_bytes;                 /* by which windows have grown, all together (splice.c) */
     uint64_t busy_poll_us;
-    unsigned unpaid_spins;  /* in a row */
-    uint64_t spins, sleeps; /* with busy_poll; for tests */
+    unsigned unpaid_spins;          /* in a row */
+    uint64_t spins, yields, sleeps; /* with busy_poll; for tests */
     bool stopping;
 };
 

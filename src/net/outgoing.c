@@ -29,6 +29,9 @@
  * of it is in front of whoever speaks next. */
 enum { SLOW_UNSENT_BYTES = 16 * 1024, SLOW_UNSENT_RECORD_BYTES = 4 * 1024 };
 
+/* What the kernel may take beyond that limit: it looks at it for each buffer of its own, which is as large as this. */
+enum { SLOW_HELD_BYTES = 64 * 1024 };
+
 /* How many round trips should be in SLOW_US, or what comes through in it says little. */
 enum { SLOW_ROUND_TRIPS = 4 };
 
@@ -71,7 +74,8 @@ static void count_taken(struct link *link, size_t n)
         link->taken = 0;
     }
     link->taken += n;
-    if (link->pace < LINK_RECORDS_MAX && link->taken >= unsent_of(link) + 2 * (size_t)link->pace * LINK_RECORD_DATA) {
+    if (link->pace < LINK_RECORDS_MAX &&
+        link->taken >= unsent_of(link) + SLOW_HELD_BYTES + 2 * (size_t)link->pace * LINK_RECORD_DATA) {
         link->taken = 0;
         if (link_kernel_round_trip_us(link) < SLOW_US / SLOW_ROUND_TRIPS) {
             quicken(link);
@@ -83,9 +87,6 @@ static void count_sent(struct link *link, ssize_t n)
 {
     link->end.sent_bytes += (uint64_t)n;
     link->loop->sent_bytes += (uint64_t)n;
-    if (link->slow_until_us > 0) {
-        count_taken(link, (size_t)n);
-    }
 }
 
 static void clear_batch(struct loop *loop)
@@ -197,6 +198,9 @@ static void write_batch(struct link *link)
         }
         n = n < 0 ? 0 : n;
         count_sent(link, n);
+        if (link->slow_until_us > 0) {
+            count_taken(link, (size_t)n);
+        }
         while (first < batch->count && (size_t)n >= batch->pieces[first].iov_len) {
             n -= (ssize_t)batch->pieces[first].iov_len;
             first++;

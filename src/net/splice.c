@@ -6,8 +6,8 @@
  * (the loop's gather, which the link has released before its buffer is used again). What the socket does not take is copied to
  * the queue, and credit is given only for what it has taken.
  *
- * A socket that must not be read, or has sent FIN, is watched edge-triggered: a reset is noticed there too, and bytes that wait
- * wake nobody twice. */
+ * A socket that must not be read, or has sent FIN, is watched for becoming writable, edge-triggered: a reset is told with that too,
+ * and bytes that arrive wake nobody. */
 #include "net/splice.h"
 
 #include <assert.h>
@@ -393,11 +393,8 @@ static ssize_t read_socket(struct splice *splice, int records)
     splice->blocked = n == -ENOBUFS || (splice->kept != NULL && !kept_is_sent(splice->kept));
     splice->much = n >= LINK_RECORD_DATA || (n < 0 && splice->much);
     splice->more = n == -ENOBUFS ? splice->more : n >= (ssize_t)offered * LINK_RECORD_DATA;
-    if (splice->blocked && !link_has_room(splice->link)) {
+    if (splice->blocked && !link_has_room(splice->link)) { /* else it is credit that it waits for */
         link_wait(splice->link, &splice->waiter, splice->more);
-    } else if (splice->blocked &&
-               socket_failed(splice->fd)) { /* it waits for credit now, and an event in the queue was passed over */
-        fail(splice, -ECONNRESET);
     }
     if (n > 0) {
         *splice->sent += (uint64_t)n;
@@ -451,7 +448,7 @@ static void watch(struct splice *splice)
     short interest = splice->queue.count > 0 ? EV_WRITE : 0;
 
     if (!orphan) {
-        interest = (short)(interest | EV_READ | (splice->blocked || splice->socket_closed ? EV_ET : 0));
+        interest = (short)(interest | (splice->blocked || splice->socket_closed ? EV_WRITE | EV_ET : EV_READ));
     }
     if (interest == splice->interest) {
         return;
@@ -499,17 +496,13 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
         if (link != NULL) {
             link_flush(link); /* the credit */
         }
+    } else if (splice->error == 0 && (what & EV_WRITE) != 0 && socket_failed(fd)) {
+        fail(splice, -ECONNRESET);
     }
-    if (splice->error == 0 && (what & EV_READ) != 0) {
-        if (splice->blocked || splice->socket_closed) {
-            if (!splice->waiter.waits && socket_failed(fd)) { /* who waits for his turn finds out then */
-                fail(splice, -ECONNRESET);
-            }
-        } else {
-            ssize_t n = 0;
+    if (splice->error == 0 && (what & EV_READ) != 0 && !splice->blocked && !splice->socket_closed) {
+        ssize_t n = 0;
 
-            (void)take_turn(splice, &n);
-        }
+        (void)take_turn(splice, &n);
     }
     settle(splice);
 }

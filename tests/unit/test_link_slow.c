@@ -551,7 +551,6 @@ static void rounds_grow_while_the_socket_takes_them(void)
 
 /* ---- A splice that waits for a turn ----------------------------------------------------------------------------------- */
 
-static int far_fd;
 static uint64_t spliced;
 
 static void on_splice_closed(struct splice *splice, const struct splice_end *end, void *user)
@@ -562,31 +561,57 @@ static void on_splice_closed(struct splice *splice, const struct splice_end *end
     link_goodbye(agent.link, ETCP_CODE_OK, NULL);
 }
 
-/* The stream has used up its credit, all of which is on its way: its splice begins in the queue. The reset comes there. */
-static void splice_in_the_queue(void)
+/* It begins in the queue, where the reset comes. */
+static void begin_splice(bool fin)
 {
     static const struct splice_handler splice_handler = {.closed = on_splice_closed};
-    static uint8_t window[ETCP_WINDOW];
     struct splice *splice = NULL;
     int pair[2];
 
-    CHECK_INT(link_send(agent.link, streams[0], window, sizeof(window)), (long)sizeof(window));
-    CHECK(!link_has_room(agent.link) && etcp_stream_writable(streams[0]) == 0);
     make_pair(pair);
-    far_fd = pair[0];
     CHECK_INT(splice_new(loop, agent.link, streams[0], &spliced, &splice_handler, NULL, &splice), 0);
     splice_start(splice, pair[1], NULL, 0, true);
-    splice_reset_socket(far_fd);
+    if (fin) {
+        CHECK_INT(shutdown(pair[0], SHUT_WR), 0);
+    }
+    splice_reset_socket(pair[0]);
+}
+
+/* The stream has used up its credit, all of which is on its way. */
+static void reset_in_the_queue(void)
+{
+    static uint8_t window[ETCP_WINDOW];
+
+    CHECK_INT(link_send(agent.link, streams[0], window, sizeof(window)), (long)sizeof(window));
+    CHECK(!link_has_room(agent.link) && etcp_stream_writable(streams[0]) == 0);
+    begin_splice(false);
 }
 
 static void no_round(void)
 {
 }
 
+/* Another stream has filled the socket: this one still has credit. */
+static void fin_and_reset_in_the_queue(void)
+{
+    while (say(1, CHUNK_BYTES) > 0) {
+    }
+    CHECK(!link_has_room(agent.link) && etcp_stream_writable(streams[0]) > 0);
+    begin_splice(true);
+}
+
+/* A read finds the end alone: Linux tells no error after it. */
+static void a_reset_after_fin_in_the_queue_is_noticed(void)
+{
+    begin = fin_and_reset_in_the_queue;
+    run(2, no_round);
+    begin = fill_and_sleep;
+}
+
 /* No credit comes back, so nothing is read when its turn comes: the reset is noticed nevertheless. */
 static void a_reset_in_the_queue_is_noticed(void)
 {
-    begin = splice_in_the_queue;
+    begin = reset_in_the_queue;
     hoards = true;
     run(1, no_round);
     begin = fill_and_sleep;
@@ -608,6 +633,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(no_turns_after_goodbye),
     CHECK_CASE(rounds_grow_while_the_socket_takes_them),
     CHECK_CASE(a_reset_in_the_queue_is_noticed),
+    CHECK_CASE(a_reset_after_fin_in_the_queue_is_noticed),
 };
 
 CHECK_MAIN(cases)

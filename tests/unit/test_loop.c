@@ -256,6 +256,34 @@ static void without_busy_poll_nothing_is_counted(void)
     end_pulse(&pulse);
 }
 
+/* Posts itself over and over, while the loop spins. */
+static void on_endless_work(void *arg)
+{
+    struct pulse *pulse = arg;
+
+    if (++pulse->beats == 1000) {
+        loop_stop(pulse->loop);
+    } else {
+        loop_post_letter(pulse->loop, &pulse->letter);
+    }
+}
+
+/* Who computes beside it would have the processor for a slice each time. */
+static void a_loop_with_work_does_not_yield(void)
+{
+    struct pulse pulse = {.letter = {.fn = on_endless_work, .arg = &pulse}};
+
+    CHECK_INT(loop_new(&pulse.loop), 0);
+    loop_set_busy_poll(pulse.loop, BUSY_POLL_US);
+    pulse.loop->unpaid_spins = 0;
+    loop_post_letter(pulse.loop, &pulse.letter);
+    CHECK_INT(loop_run(pulse.loop), 0);
+    CHECK_INT(pulse.beats, 1000);
+    CHECK_INT(pulse.loop->spins, 1);
+    CHECK_INT(pulse.loop->yields, 0);
+    loop_free(pulse.loop);
+}
+
 static void spins_begin_when_they_would_have_paid_and_end_when_they_do_not(void)
 {
     struct pulse pulse = {.loop = make_loop()};
@@ -333,6 +361,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(the_clock_does_not_go_back),
     CHECK_CASE(an_idle_loop_sleeps_at_once),
     CHECK_CASE(without_busy_poll_nothing_is_counted),
+    CHECK_CASE(a_loop_with_work_does_not_yield),
     CHECK_CASE(spins_begin_when_they_would_have_paid_and_end_when_they_do_not),
     CHECK_CASE(busy_poll_can_be_changed_while_the_loop_runs),
     CHECK_CASE(letters_of_all_threads_arrive_while_it_spins),

@@ -115,17 +115,26 @@ static void x25519_small_order(void)
     }
 }
 
+static void x25519_new_keys(void)
+{
+    uint8_t secrets[2][X25519_BYTES], public_key[X25519_BYTES], want[X25519_BYTES];
+
+    for (int i = 0; i < 2; i++) {
+        x25519_keypair(secrets[i], public_key);
+        CHECK_INT(crypto_scalarmult_base(want, secrets[i]), 0);
+        CHECK_MEM(public_key, want, sizeof(want));
+    }
+    CHECK(memcmp(secrets[0], secrets[1], X25519_BYTES) != 0);
+}
+
 static void x25519_provider(void)
 {
     CHECK_STR(etcp_x25519_provider(), ETCP_TEST_LIB25519 ? "lib25519" : "libsodium");
 }
 
 static const struct check_case cases[] = {
-    CHECK_CASE(x25519_known_answers),
-    CHECK_CASE(x25519_random_keys),
-    CHECK_CASE(x25519_extreme_keys),
-    CHECK_CASE(x25519_small_order),
-    CHECK_CASE(x25519_provider),
+    CHECK_CASE(x25519_known_answers), CHECK_CASE(x25519_random_keys), CHECK_CASE(x25519_extreme_keys),
+    CHECK_CASE(x25519_small_order),   CHECK_CASE(x25519_new_keys),    CHECK_CASE(x25519_provider),
 };
 
 CHECK_MAIN(cases)
