@@ -328,6 +328,8 @@ void client_explain_refusal(const char *service, const struct etcp_event *event,
     ret_refusal->advice = "";
     if (event->code == ETCP_CODE_NO_SUCH_SERVICE) {
         ret_refusal->advice = "; name a service that the server's configuration has";
+    } else if (event->code == ETCP_CODE_CONNECT_FAILED) {
+        ret_refusal->advice = "; look at what the service leads to, behind the server";
     } else if (event->code == ETCP_CODE_UNAUTHORIZED) {
         ret_refusal->advice = "; the server's administrator must put this agent's name into the service's allow list";
     }

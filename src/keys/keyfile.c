@@ -103,8 +103,8 @@ static int load_fd(const char *path, int fd, const struct stat *st, enum etcp_ke
         goto out;
     }
     found = parse_key(text, len, kind, ret_key, &line, &line_len, &number);
-    /* A file of the wrong kind is another file than was meant: its mode would be the wrong thing to repair. */
-    if (kind != ETCP_KEY_PUBLIC && found != ETCP_EKEYKIND)
+    /* A file of the wrong kind, or of no keys, is another file than was meant: its mode would be the wrong thing to repair. */
+    if (kind != ETCP_KEY_PUBLIC && found != ETCP_EKEYKIND && found != ETCP_EKEYPREFIX)
         r = check_privacy(path, fd, st, daemon, ret_error);
     if (r < 0)
         goto out;

@@ -191,7 +191,7 @@ def refused(etcp, tunnel, pattern):
 def test_backend_down(etcp):
     port = free_port()
     tunnel = Tunnel(etcp, to="127.0.0.1:%d" % port)
-    refused(etcp, tunnel, r"connect-failed \(the backend: Connection refused\)")
+    refused(etcp, tunnel, r"connect-failed \(the backend: Connection refused\); look at what the service leads to, behind the server")
     tunnel.server.log.wait(r"backend failed: service=test to=127.0.0.1:%d .*Connection refused" % port)
     with socket.create_server(("127.0.0.1", port)) as tunnel.listener:
         exchange(*tunnel.pair())

@@ -127,6 +127,11 @@ static void secrets_that_others_can_touch_are_refused(void)
     make(path, PUBLIC "\n", 0644); /* the wrong file altogether: chmod would be the wrong advice */
     load_fails(path, ETCP_KEY_SECRET, -EINVAL,
                ":1: this is a public key (etcp-pub-): expected a secret key (etcp-sec-), as \"etcp keygen\" writes it");
+    make(path, "root:x:0:0:root:/root:/bin/bash\n", 0644); /* and here it would do harm */
+    load_fails(
+        path, ETCP_KEY_SECRET, -EINVAL,
+        ":1: bad key: a key begins with etcp-pub-, etcp-sec- or etcp-net-: expected a secret key (etcp-sec-) of 57 "
+        "characters");
 }
 
 static void secrets_of_other_users_are_refused(void)
