@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 # Which Debian packages the project needs, and installing those that are missing. Sourced by the other tools.
 
+faster_packages=() # that the control file does not name
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libsodium-dev libevent-dev libconfuse-dev libjansson-dev libsystemd-dev libssl-dev)
 if [[ $(dpkg --print-architecture 2>/dev/null) == amd64 ]]; then
 	build_packages+=(libipsec-mb-dev) # Debian has it there alone
 	if (($(. /etc/os-release && [[ $ID == debian ]] && echo "${VERSION_ID:-0}" || echo 0) >= 13)); then
-		build_packages+=(lib25519-dev) # Debian 12 has none
+		faster_packages+=(lib25519-dev) # Debian 12 has none
 	fi
 fi
+build_packages+=("${faster_packages[@]}")
 test_packages=(g++ python3 python3-pytest python3-cryptography gdb valgrind mandoc procps openssl
 	clang libclang-rt-dev llvm binutils systemd util-linux wrk openssh-client rsync)
 # Other people's daemons, which tests start for themselves. Their packages make services of them: only for a machine that nobody
