@@ -138,8 +138,7 @@ static void wait(struct connector *connector, const struct backoff_outcome *outc
         return;
     }
     if (connector->hurried && connector->backoff.step > step) {
-        connector->backoff.step =
-            step; /* or a local connection that waits would use up the steps to the longest delay */
+        connector->backoff.step = step; /* or local connections would use up the steps to the longest delay */
     }
     connector->hurried = false;
     log_message(LOG_LEVEL_INFO, "retrying in %.2f s: %s", (double)delay_us / 1e6, cause);
@@ -162,6 +161,7 @@ static void on_up(struct client *client, struct link *link, void *user)
     char text[ETCP_KEY_TEXT_BYTES];
 
     connector->link = link;
+    connector->hurried = false;
     connector->up_us = loop_now_us();
     history_connected(&connector->history, client_server_text(client));
     enter(connector, STATE_UP);
