@@ -14,44 +14,27 @@
 
 /* ---- Lists ----------------------------------------------------------------------------------------------------------- */
 
+void local_list_init(struct local_list *list)
+{
+    TAILQ_INIT(&list->queue);
+    list->count = 0;
+}
+
 void local_append(struct local_list *list, struct local *local)
 {
-    local->previous = list->last;
-    local->next = NULL;
-    if (list->last != NULL) {
-        list->last->next = local;
-    } else {
-        list->first = local;
-    }
-    list->last = local;
+    TAILQ_INSERT_TAIL(&list->queue, local, place);
     list->count++;
 }
 
 void local_prepend(struct local_list *list, struct local *local)
 {
-    local->previous = NULL;
-    local->next = list->first;
-    if (list->first != NULL) {
-        list->first->previous = local;
-    } else {
-        list->last = local;
-    }
-    list->first = local;
+    TAILQ_INSERT_HEAD(&list->queue, local, place);
     list->count++;
 }
 
 void local_remove(struct local_list *list, struct local *local)
 {
-    if (local->previous != NULL) {
-        local->previous->next = local->next;
-    } else {
-        list->first = local->next;
-    }
-    if (local->next != NULL) {
-        local->next->previous = local->previous;
-    } else {
-        list->last = local->previous;
-    }
+    TAILQ_REMOVE(&list->queue, local, place);
     list->count--;
 }
 

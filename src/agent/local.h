@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/queue.h>
+
 #include <etcp/etcp.h>
 
 #include "base/log.h"
@@ -21,7 +23,7 @@ struct splice;
 
 struct local {
     struct port *port;
-    struct local *next, *previous; /* of those that wait, or of those that are carried */
+    TAILQ_ENTRY(local) place;      /* among those that wait, or those that are carried */
     int fd;                        /* -1: the splice's */
     struct event *wait;            /* runs while it waits, or its carrier is not up; NULL: it has just come */
     uint64_t deadline_us;          /* of that; 0: it has never waited */
@@ -39,9 +41,12 @@ struct local {
 };
 
 struct local_list {
-    struct local *first, *last;
+    TAILQ_HEAD(local_queue, local) queue;
     size_t count;
 };
+
+/* As it must be before its first use. */
+void local_list_init(struct local_list *list);
 
 void local_append(struct local_list *list, struct local *local);
 void local_prepend(struct local_list *list, struct local *local);

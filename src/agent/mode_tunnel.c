@@ -149,8 +149,8 @@ static void on_forget(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    for (struct local *local = tunnel->carried.last; local != NULL && local->carried_us > tunnel->forgotten_us;
-         local = local->previous) {
+    for (struct local *local = TAILQ_LAST(&tunnel->carried.queue, local_queue);
+         local != NULL && local->carried_us > tunnel->forgotten_us; local = TAILQ_PREV(local, local_queue, place)) {
         if (!carrier_is_up(local->carrier)) {
             continue; /* nobody has been asked */
         }
@@ -253,8 +253,9 @@ static void limit_waits(struct tunnel *tunnel)
 {
     struct local *previous = NULL;
 
-    for (struct local *local = tunnel->waiting.last; local != NULL && local->wait == NULL; local = previous) {
-        previous = local->previous;
+    for (struct local *local = TAILQ_LAST(&tunnel->waiting.queue, local_queue); local != NULL && local->wait == NULL;
+         local = previous) {
+        previous = TAILQ_PREV(local, local_queue, place);
         local->deadline_us = loop_now_us() + local->port->wait_us;
         if (!start_waiting(local)) {
             local_log(local, LOG_LEVEL_WARNING, "reset", strerror(ENOMEM));
@@ -271,9 +272,9 @@ static void dispatch(struct tunnel *tunnel)
     }
     tunnel->dispatching = true;
     pool_want(tunnel->pool, tunnel->waiting.count);
-    while (tunnel->waiting.first != NULL) {
+    while (!TAILQ_EMPTY(&tunnel->waiting.queue)) {
         struct carrier *carrier = pool_take(tunnel->pool);
-        int result = carrier != NULL ? attach(tunnel, tunnel->waiting.first, carrier) : ETCP_EAGAIN;
+        int result = carrier != NULL ? attach(tunnel, TAILQ_FIRST(&tunnel->waiting.queue), carrier) : ETCP_EAGAIN;
 
         if (carrier != NULL && result != 0) {
             pool_put(tunnel->pool, carrier);
@@ -285,7 +286,7 @@ static void dispatch(struct tunnel *tunnel)
     pool_want(tunnel->pool, tunnel->waiting.count);
     limit_waits(tunnel);
     tunnel->dispatching = false;
-    if (tunnel->waiting.first != NULL && tunnel->link == NULL) {
+    if (!TAILQ_EMPTY(&tunnel->waiting.queue) && tunnel->link == NULL) {
         tunnel->owner->hurry(tunnel->user);
     }
 }
@@ -661,10 +662,10 @@ static void check_stopped(struct tunnel *tunnel)
 
 static void end_locals(struct tunnel *tunnel)
 {
-    while (tunnel->carried.first != NULL) {
-        struct link *link = carrier_link(tunnel->carried.first->carrier);
+    while (!TAILQ_EMPTY(&tunnel->carried.queue)) {
+        struct link *link = carrier_link(TAILQ_FIRST(&tunnel->carried.queue)->carrier);
 
-        local_end(tunnel->carried.first, ETCP_CODE_SHUTTING_DOWN, "the agent is shutting down");
+        local_end(TAILQ_FIRST(&tunnel->carried.queue), ETCP_CODE_SHUTTING_DOWN, "the agent is shutting down");
         link_flush(link);
     }
 }
@@ -689,9 +690,9 @@ static bool stop(struct mode *mode, bool at_once)
 
     tunnel->stopping = true;
     ports_take(&tunnel->ports, NULL);
-    while (tunnel->waiting.first != NULL) {
-        local_log(tunnel->waiting.first, LOG_LEVEL_WARNING, "reset", "the agent is stopped");
-        local_free(tunnel->waiting.first);
+    while (!TAILQ_EMPTY(&tunnel->waiting.queue)) {
+        local_log(TAILQ_FIRST(&tunnel->waiting.queue), LOG_LEVEL_WARNING, "reset", "the agent is stopped");
+        local_free(TAILQ_FIRST(&tunnel->waiting.queue));
     }
     if (at_once || event_add(tunnel->drain, &timeout) != 0) {
         end_locals(tunnel);
@@ -744,6 +745,8 @@ int mode_tunnel_new(struct loop *loop, struct setup *setup, const struct mode_ow
     if (tunnel == NULL) {
         return error_set(ret_error, result, "%s", strerror(ENOMEM));
     }
+    local_list_init(&tunnel->waiting);
+    local_list_init(&tunnel->carried);
     tunnel->mode.type = &tunnel_type;
     tunnel->loop = loop;
     tunnel->ports = (struct ports){.loop = loop, .arrived = on_arrived, .user = tunnel};

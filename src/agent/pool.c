@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sys/queue.h>
+
 #include <event2/event.h>
 
 #include "agent/client.h"
@@ -41,10 +43,10 @@ enum {
 
 struct carrier {
     struct pool *pool;
-    struct carrier *next, *previous; /* in one list */
-    struct client *client;           /* NULL: the connector's */
-    struct setup *setup;             /* that the client was made with */
-    struct link *link;               /* NULL: not up, and carries no streams */
+    TAILQ_ENTRY(carrier) place; /* in one list */
+    struct client *client;      /* NULL: the connector's */
+    struct setup *setup;        /* that the client was made with */
+    struct link *link;          /* NULL: not up, and carries no streams */
     void *user;
     size_t streams;
     uint64_t up_us, idle_since_us;
@@ -61,6 +63,8 @@ struct carrier {
     uint64_t full_until_us;
 };
 
+TAILQ_HEAD(carrier_list, carrier);
+
 /* Idle carriers, the one that was used last first; and all others. */
 struct pool {
     struct loop *loop;
@@ -68,7 +72,7 @@ struct pool {
     const struct pool_handler *handler;
     void *user;
     struct carrier main;
-    struct carrier *idle, *others;
+    struct carrier_list idle, others;
     size_t idle_count, count, connecting; /* count: all but the main one; connecting: of these, not up */
     size_t early;                         /* of those that connect, which carry streams already */
     size_t leaving;                       /* of these, draining or ending */
@@ -110,31 +114,17 @@ void **carrier_user(struct carrier *carrier)
 static void list_remove(struct carrier *carrier)
 {
     struct pool *pool = carrier->pool;
-    struct carrier **list = carrier->listed_idle ? &pool->idle : &pool->others;
 
-    if (carrier->previous != NULL) {
-        carrier->previous->next = carrier->next;
-    } else {
-        *list = carrier->next;
-    }
-    if (carrier->next != NULL) {
-        carrier->next->previous = carrier->previous;
-    }
-    carrier->next = carrier->previous = NULL;
+    TAILQ_REMOVE(carrier->listed_idle ? &pool->idle : &pool->others, carrier, place);
     pool->idle_count -= carrier->listed_idle;
 }
 
 static void list_add(struct carrier *carrier, bool idle)
 {
     struct pool *pool = carrier->pool;
-    struct carrier **list = idle ? &pool->idle : &pool->others;
 
     carrier->listed_idle = idle;
-    carrier->next = *list;
-    if (carrier->next != NULL) {
-        carrier->next->previous = carrier;
-    }
-    *list = carrier;
+    TAILQ_INSERT_HEAD(idle ? &pool->idle : &pool->others, carrier, place);
     pool->idle_count += idle;
 }
 
@@ -369,8 +359,8 @@ static size_t count_ready(const struct pool *pool)
     const uint64_t now = loop_now_us();
     size_t ready = pool->idle_count;
 
-    for (const struct carrier *carrier = pool->idle; carrier != NULL && now < pool->full_until_us;
-         carrier = carrier->next) {
+    for (const struct carrier *carrier = TAILQ_FIRST(&pool->idle); carrier != NULL && now < pool->full_until_us;
+         carrier = TAILQ_NEXT(carrier, place)) {
         ready -= is_full(carrier, now);
     }
     return ready;
@@ -382,7 +372,7 @@ static struct carrier *least_loaded(struct pool *pool, bool only_quiet)
     const uint64_t now = loop_now_us();
     struct carrier *best = NULL;
 
-    for (struct carrier *carrier = pool->others; carrier != NULL; carrier = carrier->next) {
+    for (struct carrier *carrier = TAILQ_FIRST(&pool->others); carrier != NULL; carrier = TAILQ_NEXT(carrier, place)) {
         if (carrier->is_up && !is_leaving(carrier) && !is_full(carrier, now) &&
             (best == NULL || carrier->streams < best->streams) &&
             !(only_quiet && (carrier->streams >= SHARE_STREAMS || is_busy(carrier, now)))) {
@@ -484,10 +474,10 @@ void pool_want(struct pool *pool, size_t waiting)
 struct carrier *pool_take(struct pool *pool)
 {
     const uint64_t now = loop_now_us();
-    struct carrier *carrier = pool->idle;
+    struct carrier *carrier = TAILQ_FIRST(&pool->idle);
 
     while (carrier != NULL && is_full(carrier, now)) {
-        carrier = carrier->next;
+        carrier = TAILQ_NEXT(carrier, place);
     }
     if (carrier == NULL && pool->fresh != NULL) {
         carrier = pool->fresh;
@@ -546,10 +536,10 @@ bool carrier_announced(const struct carrier *carrier)
 /* ---- The main one ---------------------------------------------------------------------------------------------------- */
 
 /* The main one is back, and there may be one in its place. Returns how many of the list are too many still. */
-static size_t end_surplus(struct carrier *list, size_t surplus)
+static size_t end_surplus(const struct carrier_list *list, size_t surplus)
 {
-    for (struct carrier *next = NULL, *carrier = list; carrier != NULL && surplus > 0; carrier = next) {
-        next = carrier->next;
+    for (struct carrier *next = NULL, *carrier = TAILQ_FIRST(list); carrier != NULL && surplus > 0; carrier = next) {
+        next = TAILQ_NEXT(carrier, place);
         if (carrier->client == NULL || is_leaving(carrier)) {
             continue;
         }
@@ -580,7 +570,7 @@ void pool_main_up(struct pool *pool, struct link *link, const char *address, boo
     pool->main.full_until_us = 0;
     list_again(&pool->main);
     if (others > places) {
-        (void)end_surplus(pool->others, end_surplus(pool->idle, others - places));
+        (void)end_surplus(&pool->others, end_surplus(&pool->idle, others - places));
     }
     pool->handler->ready(pool->user);
 }
@@ -617,15 +607,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     size_t surplus = pool->idle_count > config_of(pool)->spare_connections
                          ? pool->idle_count - config_of(pool)->spare_connections
                          : 0;
-    struct carrier *carrier = pool->idle, *previous = NULL;
+    struct carrier *carrier = TAILQ_LAST(&pool->idle, carrier_list), *previous = NULL;
 
     (void)fd;
     (void)what;
-    while (carrier != NULL && carrier->next != NULL) {
-        carrier = carrier->next;
-    }
     for (; carrier != NULL && surplus > 0; carrier = previous) {
-        previous = carrier->previous;
+        previous = TAILQ_PREV(carrier, carrier_list, place);
         if (carrier->client != NULL && now - carrier->idle_since_us >= config_of(pool)->idle_close_us) {
             end_carrier(carrier, "not needed any more");
             surplus--;
@@ -649,6 +636,8 @@ int pool_new(struct loop *loop, struct setup *setup, const struct pool_handler *
     pool->handler = handler;
     pool->user = user;
     pool->main.pool = pool;
+    TAILQ_INIT(&pool->idle);
+    TAILQ_INIT(&pool->others);
     list_add(&pool->main, false);
     pool->timer = evtimer_new(loop->base, on_timer, pool);
     if (pool->timer == NULL) {
@@ -672,10 +661,10 @@ void pool_free(struct pool *pool)
     free(pool);
 }
 
-static void end_if_not_allowed(struct carrier *list, const struct setup *setup)
+static void end_if_not_allowed(const struct carrier_list *list, const struct setup *setup)
 {
-    for (struct carrier *next = NULL, *carrier = list; carrier != NULL; carrier = next) {
-        next = carrier->next;
+    for (struct carrier *next = NULL, *carrier = TAILQ_FIRST(list); carrier != NULL; carrier = next) {
+        next = TAILQ_NEXT(carrier, place);
         if (carrier->client == NULL) {
             continue;
         }
@@ -689,8 +678,8 @@ static void end_if_not_allowed(struct carrier *list, const struct setup *setup)
 
 void pool_reload(struct pool *pool, struct setup *setup)
 {
-    end_if_not_allowed(pool->idle, setup);
-    end_if_not_allowed(pool->others, setup);
+    end_if_not_allowed(&pool->idle, setup);
+    end_if_not_allowed(&pool->others, setup);
     (void)setup_hold(setup);
     setup_free(pool->setup);
     pool->setup = setup;
@@ -699,10 +688,10 @@ void pool_reload(struct pool *pool, struct setup *setup)
     pool->handler->ready(pool->user);
 }
 
-static void stop_list(struct carrier *list, bool at_once)
+static void stop_list(const struct carrier_list *list, bool at_once)
 {
-    for (struct carrier *next = NULL, *carrier = list; carrier != NULL; carrier = next) {
-        next = carrier->next;
+    for (struct carrier *next = NULL, *carrier = TAILQ_FIRST(list); carrier != NULL; carrier = next) {
+        next = TAILQ_NEXT(carrier, place);
         if (carrier->client == NULL) {
             continue;
         }
@@ -718,8 +707,8 @@ static void stop_list(struct carrier *list, bool at_once)
 void pool_stop(struct pool *pool, bool at_once)
 {
     pool->stopping = true;
-    stop_list(pool->others, at_once); /* first, for those of the other list move here */
-    stop_list(pool->idle, at_once);
+    stop_list(&pool->others, at_once); /* first, for those of the other list move here */
+    stop_list(&pool->idle, at_once);
 }
 
 bool pool_is_empty(const struct pool *pool)

@@ -513,6 +513,8 @@ int link_new(struct loop *loop, int fd, struct etcp_conn *conn, const struct lin
     link->deadline_us = UINT64_MAX;
     link->interest = EV_READ;
     link->pace = 1;
+    TAILQ_INIT(&link->little.waiters);
+    TAILQ_INIT(&link->much.waiters);
     (void)event_assign(&link->io, loop->base, fd, EV_READ | EV_PERSIST, on_io, link);
     (void)event_assign(&link->later, loop->base, -1, 0, on_later, link);
     if (event_add(&link->io, NULL) != 0) {

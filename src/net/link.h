@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include <etcp/etcp.h>
@@ -97,7 +98,7 @@ uint64_t link_round_trip_us(struct link *link);
  * may go on, from the loop, and once for each time that it has asked. What is called may ask again, and end any stream. */
 struct link_waiter {
     void (*turn)(struct link_waiter *waiter);
-    struct link_waiter *next, *previous; /* the link's, like the rest */
+    TAILQ_ENTRY(link_waiter) place; /* the link's, like the rest */
     bool waits, much;
 };
 

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/queue.h>
+
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
@@ -28,7 +30,7 @@ enum link_state {
 };
 
 struct link_queue {
-    struct link_waiter *first, *last;
+    TAILQ_HEAD(link_waiter_list, link_waiter) waiters;
     size_t count;
 };
 

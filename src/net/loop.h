@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/queue.h>
 #include <sys/uio.h>
 
 struct event_base;
@@ -58,9 +59,9 @@ struct loop {
     uint8_t *out; /* LOOP_BUFFER_BYTES; what is to be written, until it is written or moved to its connection */
     struct loop_batch batch;
     struct loop_gather gather;
-    void (*release)(struct loop *loop); /* set by whoever points into `in`: called before it is used again */
-    struct parcels *parcels;            /* what links gather until the end of a turn (outgoing.c) */
-    struct splice *orphans;             /* splices that have only their socket left (splice.c) */
+    void (*release)(struct loop *loop);     /* set by whoever points into `in`: called before it is used again */
+    struct parcels *parcels;                /* what links gather until the end of a turn (outgoing.c) */
+    LIST_HEAD(splice_list, splice) orphans; /* splices that have only their socket left (splice.c) */
     struct loop_mailbox *mailbox;
     uint64_t received_bytes, sent_bytes; /* on the wire, by all connections that the loop has had */
     size_t queued_bytes;                 /* memory of data that sockets have not taken (splice.c) */

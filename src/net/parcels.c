@@ -9,7 +9,7 @@
 
 struct parcels {
     struct event *turn_end; /* made active by the first that is taken: it comes behind whatever is active by then */
-    struct parcel *used, *unused;
+    LIST_HEAD(parcel_list, parcel) used, unused;
     unsigned made;
 };
 
@@ -19,12 +19,12 @@ static void on_turn_end(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    for (unsigned i = 0; parcels->used != NULL && i < PARCELS_MAX; i++) {
-        struct parcel *parcel = parcels->used;
+    for (unsigned i = 0; !LIST_EMPTY(&parcels->used) && i < PARCELS_MAX; i++) {
+        struct parcel *parcel = LIST_FIRST(&parcels->used);
 
         parcel->deliver(parcel->owner);
     }
-    if (parcels->used != NULL) {
+    if (!LIST_EMPTY(&parcels->used)) {
         event_active(parcels->turn_end, EV_TIMEOUT, 0);
     }
 }
@@ -50,11 +50,11 @@ void parcels_free(struct parcels *parcels)
     if (parcels == NULL) {
         return;
     }
-    assert(parcels->used == NULL);
-    while (parcels->unused != NULL) {
-        struct parcel *parcel = parcels->unused;
+    assert(LIST_EMPTY(&parcels->used));
+    while (!LIST_EMPTY(&parcels->unused)) {
+        struct parcel *parcel = LIST_FIRST(&parcels->unused);
 
-        parcels->unused = parcel->next;
+        LIST_REMOVE(parcel, place);
         free(parcel);
     }
     event_free(parcels->turn_end);
@@ -63,10 +63,10 @@ void parcels_free(struct parcels *parcels)
 
 struct parcel *parcels_take(struct parcels *parcels, void (*deliver)(void *owner), void *owner)
 {
-    struct parcel *parcel = parcels->unused;
+    struct parcel *parcel = LIST_FIRST(&parcels->unused);
 
     if (parcel != NULL) {
-        parcels->unused = parcel->next;
+        LIST_REMOVE(parcel, place);
     } else if (parcels->made < PARCELS_MAX) {
         parcel = malloc(sizeof(*parcel));
         parcels->made += parcel != NULL;
@@ -74,30 +74,18 @@ struct parcel *parcels_take(struct parcels *parcels, void (*deliver)(void *owner
     if (parcel == NULL) {
         return NULL;
     }
-    if (parcels->used == NULL) {
+    if (LIST_EMPTY(&parcels->used)) {
         event_active(parcels->turn_end, EV_TIMEOUT, 0);
-    } else {
-        parcels->used->previous = parcel;
     }
     parcel->deliver = deliver;
     parcel->owner = owner;
-    parcel->next = parcels->used;
-    parcel->previous = NULL;
     parcel->len = 0;
-    parcels->used = parcel;
+    LIST_INSERT_HEAD(&parcels->used, parcel, place);
     return parcel;
 }
 
 void parcels_give_back(struct parcels *parcels, struct parcel *parcel)
 {
-    if (parcel->previous != NULL) {
-        parcel->previous->next = parcel->next;
-    } else {
-        parcels->used = parcel->next;
-    }
-    if (parcel->next != NULL) {
-        parcel->next->previous = parcel->previous;
-    }
-    parcel->next = parcels->unused;
-    parcels->unused = parcel;
+    LIST_REMOVE(parcel, place);
+    LIST_INSERT_HEAD(&parcels->unused, parcel, place);
 }

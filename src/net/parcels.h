@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/queue.h>
+
 struct event_base;
 struct parcels;
 
@@ -15,7 +17,7 @@ enum { PARCEL_BYTES = 4096, PARCELS_MAX = 64 };
 struct parcel {
     void (*deliver)(void *owner);
     void *owner;
-    struct parcel *next, *previous; /* of those in use; next: of the free ones, too */
+    LIST_ENTRY(parcel) place; /* among those in use, or the free ones */
     size_t len;
     uint8_t data[PARCEL_BYTES];
 };

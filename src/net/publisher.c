@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -45,7 +46,7 @@ enum client_state {
 
 struct client {
     struct publisher *publisher;
-    struct client *next, *previous;
+    LIST_ENTRY(client) place; /* in the publisher's */
     int fd;
     enum client_state state;
     bool head_only;
@@ -65,7 +66,7 @@ struct publisher {
     struct address wanted;
     struct listener *listener; /* NULL: paused by its owner */
     struct event *retry;
-    struct client *clients;
+    LIST_HEAD(client_list, client) clients;
     unsigned count;
     bool full;  /* not accepting: too many clients, or no descriptors */
     bool asked; /* the document is being made */
@@ -113,14 +114,7 @@ static void client_free(struct client *client)
     (void)event_del(&client->io);
     (void)event_del(&client->deadline);
     (void)close(client->fd);
-    if (client->previous != NULL) {
-        client->previous->next = client->next;
-    } else {
-        publisher->clients = client->next;
-    }
-    if (client->next != NULL) {
-        client->next->previous = client->previous;
-    }
+    LIST_REMOVE(client, place);
     document_release(client->document);
     free(client);
     publisher->count--;
@@ -342,11 +336,7 @@ static void add_client(struct publisher *publisher, int fd)
     client->fd = fd;
     (void)event_assign(&client->io, publisher->loop->base, fd, EV_READ | EV_PERSIST, on_client, client);
     (void)event_assign(&client->deadline, publisher->loop->base, -1, 0, on_deadline, client);
-    client->next = publisher->clients;
-    if (client->next != NULL) {
-        client->next->previous = client;
-    }
-    publisher->clients = client;
+    LIST_INSERT_HEAD(&publisher->clients, client, place);
     publisher->count++;
     if (event_add(&client->deadline, &patience) != 0) {
         client_free(client);
@@ -448,8 +438,8 @@ void publisher_free(struct publisher *publisher)
     if (publisher == NULL) {
         return;
     }
-    while (publisher->clients != NULL) {
-        client_free(publisher->clients);
+    while (!LIST_EMPTY(&publisher->clients)) {
+        client_free(LIST_FIRST(&publisher->clients));
     }
     publisher_pause(publisher);
     if (publisher->retry != NULL) {
@@ -465,8 +455,8 @@ void publisher_answer(struct publisher *publisher, char *text, size_t len)
     struct client *next = NULL;
 
     publisher->asked = false;
-    for (struct client *client = publisher->clients; client != NULL; client = next) {
-        next = client->next; /* an answer that goes out at once may be the client's end */
+    for (struct client *client = LIST_FIRST(&publisher->clients); client != NULL; client = next) {
+        next = LIST_NEXT(client, place); /* an answer that goes out at once may be the client's end */
         if (client->state == CLIENT_WAITING) {
             if (document != NULL) {
                 document->references++;

@@ -65,27 +65,27 @@ struct splice {
     struct etcp_stream *stream;
     const struct splice_handler *handler;
     void *user;
-    struct link_waiter waiter;      /* for the stream's next turn */
-    struct splice *next, *previous; /* orphans */
-    struct event io;                /* assigned while there is a socket */
-    int fd;                         /* -1: none yet */
-    int error;                      /* -errno: to be ended, from the loop or when the current call returns */
-    short interest;                 /* what `io` is armed for */
-    bool blocked : 1;               /* nothing may be sent to the stream now: the socket is not read */
-    bool much : 1;                  /* the last read has filled a record: the next one offers room for many */
-    bool more : 1;                  /* it has filled all that it was offered: there is probably more */
-    bool socket_closed : 1;         /* FIN has come, and was passed on */
-    bool peer_closed : 1;           /* the stream brings no more */
-    bool shut : 1;                  /* and that was passed on */
-    bool forgotten : 1;             /* what is kept is only there to be sent */
-    struct kept *kept;              /* what the socket has said so far; NULL: it is not kept */
-    struct ring queue;              /* for the socket; at most the stream's window and what went before it */
-    size_t own_bytes;               /* of the queue's first ones: ours, no credit is due for them */
-    size_t counted;                 /* of the queue's memory, in the loop's account */
-    uint32_t window;                /* of the stream, towards the socket */
-    uint32_t reserved;     /* of the loop's account of windows: what the peer may send beyond the first window */
-    uint32_t revoked;      /* what has to be taken before no more is reserved than the window needs */
-    uint32_t window_taken; /* what the socket has taken of it since `window_since_us` */
+    struct link_waiter waiter; /* for the stream's next turn */
+    LIST_ENTRY(splice) place;  /* among the orphans */
+    struct event io;           /* assigned while there is a socket */
+    int fd;                    /* -1: none yet */
+    int error;                 /* -errno: to be ended, from the loop or when the current call returns */
+    short interest;            /* what `io` is armed for */
+    bool blocked : 1;          /* nothing may be sent to the stream now: the socket is not read */
+    bool much : 1;             /* the last read has filled a record: the next one offers room for many */
+    bool more : 1;             /* it has filled all that it was offered: there is probably more */
+    bool socket_closed : 1;    /* FIN has come, and was passed on */
+    bool peer_closed : 1;      /* the stream brings no more */
+    bool shut : 1;             /* and that was passed on */
+    bool forgotten : 1;        /* what is kept is only there to be sent */
+    struct kept *kept;         /* what the socket has said so far; NULL: it is not kept */
+    struct ring queue;         /* for the socket; at most the stream's window and what went before it */
+    size_t own_bytes;          /* of the queue's first ones: ours, no credit is due for them */
+    size_t counted;            /* of the queue's memory, in the loop's account */
+    uint32_t window;           /* of the stream, towards the socket */
+    uint32_t reserved;         /* of the loop's account of windows: what the peer may send beyond the first window */
+    uint32_t revoked;          /* what has to be taken before no more is reserved than the window needs */
+    uint32_t window_taken;     /* what the socket has taken of it since `window_since_us` */
     uint64_t window_since_us;
     uint64_t *sent; /* counts what goes to the stream */
 };
@@ -165,18 +165,6 @@ static void leave_gather(struct splice *splice)
     }
 }
 
-static void leave_orphans(struct splice *splice)
-{
-    if (splice->previous != NULL) {
-        splice->previous->next = splice->next;
-    } else {
-        splice->loop->orphans = splice->next;
-    }
-    if (splice->next != NULL) {
-        splice->next->previous = splice->previous;
-    }
-}
-
 static void destroy(struct splice *splice, bool reset)
 {
     leave_gather(splice);
@@ -204,7 +192,7 @@ static void finish(struct splice *splice)
     struct link *link = splice->link;
 
     if (link == NULL) {
-        leave_orphans(splice);
+        LIST_REMOVE(splice, place);
         destroy(splice, splice->error != 0);
         return;
     }
@@ -726,24 +714,20 @@ void splice_free(struct splice *splice)
     link_leave(splice->link, &splice->waiter);
     splice->link = NULL;
     splice->stream = NULL;
-    splice->next = splice->loop->orphans;
-    if (splice->next != NULL) {
-        splice->next->previous = splice;
-    }
-    splice->loop->orphans = splice;
+    LIST_INSERT_HEAD(&splice->loop->orphans, splice, place);
     watch(splice);
     if (splice->error != 0) {
-        leave_orphans(splice);
+        LIST_REMOVE(splice, place);
         destroy(splice, true);
     }
 }
 
 void splice_free_orphans(struct loop *loop)
 {
-    while (loop->orphans != NULL) {
-        struct splice *splice = loop->orphans;
+    while (!LIST_EMPTY(&loop->orphans)) {
+        struct splice *splice = LIST_FIRST(&loop->orphans);
 
-        leave_orphans(splice);
+        LIST_REMOVE(splice, place);
         destroy(splice, true);
     }
 }

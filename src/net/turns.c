@@ -24,16 +24,7 @@ void link_leave(struct link *link, struct link_waiter *waiter)
     if (!waiter->waits) {
         return;
     }
-    if (waiter->previous != NULL) {
-        waiter->previous->next = waiter->next;
-    } else {
-        queue->first = waiter->next;
-    }
-    if (waiter->next != NULL) {
-        waiter->next->previous = waiter->previous;
-    } else {
-        queue->last = waiter->previous;
-    }
+    TAILQ_REMOVE(&queue->waiters, waiter, place);
     queue->count--;
     waiter->waits = false;
 }
@@ -46,14 +37,7 @@ void link_wait(struct link *link, struct link_waiter *waiter, bool much)
         return;
     }
     link_leave(link, waiter);
-    waiter->next = NULL;
-    waiter->previous = queue->last;
-    if (queue->last != NULL) {
-        queue->last->next = waiter;
-    } else {
-        queue->first = waiter;
-    }
-    queue->last = waiter;
+    TAILQ_INSERT_TAIL(&queue->waiters, waiter, place);
     queue->count++;
     waiter->much = much;
     waiter->waits = true;
@@ -87,8 +71,8 @@ static bool serve(struct link *link, struct link_queue *queue)
     const bool much = queue == &link->much;
     bool served = false;
 
-    for (size_t left = queue->count; left > 0 && queue->first != NULL; left--) {
-        struct link_waiter *waiter = queue->first;
+    for (size_t left = queue->count; left > 0 && !TAILQ_EMPTY(&queue->waiters); left--) {
+        struct link_waiter *waiter = TAILQ_FIRST(&queue->waiters);
 
         if (!link_has_room(link) || etcp_conn_closing(link->conn) || (much && link_turn(link, true) == 0) ||
             !link_seal_control(link) || !outgoing_reserve(link, LINK_TURN_ROOM)) {

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/queue.h>
 #include <sys/socket.h>
 
 #include <event2/event.h>
@@ -32,13 +33,13 @@ struct entrance {
     struct census *census;
     struct worker *const *workers;
     size_t count;
-    struct guest *guests;
+    LIST_HEAD(guest_list, guest) guests;
 };
 
 /* One whose header has not come yet. There are no more of them than the census lets in. */
 struct guest {
     struct entrance *entrance;
-    struct guest *next, *previous;
+    LIST_ENTRY(guest) place; /* in the entrance's */
     struct newcomer *newcomer;
     struct census_limits limits;
     const char *met; /* the limit, if it is to be refused */
@@ -113,14 +114,7 @@ static void guest_free(struct guest *guest)
     struct entrance *entrance = guest->entrance;
 
     (void)event_del(&guest->io);
-    if (guest->previous != NULL) {
-        guest->previous->next = guest->next;
-    } else {
-        entrance->guests = guest->next;
-    }
-    if (guest->next != NULL) {
-        guest->next->previous = guest->previous;
-    }
+    LIST_REMOVE(guest, place);
     if (guest->newcomer != NULL) {
         census_leave(entrance->census, NULL, guest->newcomer->verdict, false);
         (void)close(guest->newcomer->fd);
@@ -330,11 +324,7 @@ static bool wait_for_header(struct entrance *entrance, struct newcomer *newcomer
     guest->deadline_us = newcomer->accepted_us + snapshot->config->limits.handshake_timeout_us;
     (void)event_assign(&guest->io, entrance->workers[0]->loop->base, newcomer->fd, EV_READ, on_io, guest);
     guest->newcomer = newcomer;
-    guest->next = entrance->guests;
-    if (guest->next != NULL) {
-        guest->next->previous = guest;
-    }
-    entrance->guests = guest;
+    LIST_INSERT_HEAD(&entrance->guests, guest, place);
     look(guest);
     return true;
 }
@@ -389,8 +379,8 @@ int entrance_new(struct census *census, struct worker *const *workers, size_t co
 
 void entrance_clear(struct entrance *entrance)
 {
-    while (entrance->guests != NULL) {
-        guest_free(entrance->guests);
+    while (!LIST_EMPTY(&entrance->guests)) {
+        guest_free(LIST_FIRST(&entrance->guests));
     }
 }
 

@@ -66,7 +66,7 @@ static void on_collect(void *arg)
 
     if (!part->begun) {
         part->begun = true;
-        worker->cursor = worker->sessions;
+        worker->cursor = LIST_FIRST(&worker->sessions);
     }
     for (unsigned i = 0; i < BATCH && worker->cursor != NULL; i++) {
         struct session *session = worker->cursor;

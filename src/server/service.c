@@ -39,11 +39,7 @@ int service_open(struct service_streams *owner, const struct config_service *con
         free(service);
         return code;
     }
-    service->next = owner->first;
-    if (service->next != NULL) {
-        service->next->previous = service;
-    }
-    owner->first = service;
+    LIST_INSERT_HEAD(&owner->open, service, place);
     tally->open++;
     tally->opened++;
     if (stream != NULL) {
@@ -74,7 +70,9 @@ bool service_hold(struct service_stream *stream, size_t bytes)
 
 void service_account(struct service_streams *streams, size_t *unlisted)
 {
-    for (const struct service_stream *stream = streams->first; stream != NULL; stream = stream->next) {
+    const struct service_stream *stream;
+
+    LIST_FOREACH (stream, &streams->open, place) {
         if (streams->unlisted != NULL) {
             *streams->unlisted -= stream->held;
         }
@@ -87,14 +85,7 @@ void service_account(struct service_streams *streams, size_t *unlisted)
 
 void service_close(struct service_stream *stream, enum etcp_code code, const char *reason)
 {
-    if (stream->previous != NULL) {
-        stream->previous->next = stream->next;
-    } else {
-        stream->owner->first = stream->next;
-    }
-    if (stream->next != NULL) {
-        stream->next->previous = stream->previous;
-    }
+    LIST_REMOVE(stream, place);
     stream->tally->open--;
     stream->type->release(stream);
     (void)service_hold(stream, 0);

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/queue.h>
+
 #include <etcp/etcp.h>
 
 #include "config/server.h"
@@ -59,7 +61,7 @@ struct service_client {
 
 /* The streams of one connection. Without `client`, zeros are none. */
 struct service_streams {
-    struct service_stream *first;
+    LIST_HEAD(service_stream_list, service_stream) open;
     struct service_client client;
     size_t *unlisted; /* what all agents that are not listed have queued; NULL: this is none of them */
 };
@@ -71,8 +73,8 @@ struct service_stream {
     struct etcp_stream *stream; /* NULL: the classic connection itself */
     struct service_streams *owner;
     struct tally_service *tally;
-    size_t held; /* see service_hold() */
-    struct service_stream *next, *previous;
+    size_t held;                      /* see service_hold() */
+    LIST_ENTRY(service_stream) place; /* in the owner's */
 };
 
 /* What a type has sent to the peer. */

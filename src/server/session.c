@@ -42,7 +42,7 @@ enum session_state {
 
 struct session {
     struct worker *worker;
-    struct session *next, *previous;
+    LIST_ENTRY(session) place; /* in the worker's */
     struct link *link;
     struct service_streams streams;     /* bounded by max_streams */
     const char *agent;                  /* name in the worker's snapshot; NULL: not listed, or classic */
@@ -67,7 +67,7 @@ static atomic_uint_least64_t ids;
 
 struct session *session_next(const struct session *session)
 {
-    return session->next;
+    return LIST_NEXT(session, place);
 }
 
 static void set_state(struct session *session, enum session_state state)
@@ -263,7 +263,8 @@ static void log_message_received(const struct session *session, const struct ser
 static void on_event(struct link *link, const struct etcp_event *event, void *user)
 {
     struct session *session = user;
-    struct service_stream *stream = event->stream != NULL ? etcp_stream_user(event->stream) : session->streams.first;
+    struct service_stream *stream =
+        event->stream != NULL ? etcp_stream_user(event->stream) : LIST_FIRST(&session->streams.open);
 
     (void)link;
     switch (event->type) {
@@ -324,8 +325,8 @@ static void on_writable(struct link *link, void *user)
     struct session *session = user;
 
     (void)link;
-    if (is_classic(session) && session->streams.first != NULL) {
-        session->streams.first->type->writable(session->streams.first);
+    if (is_classic(session) && LIST_FIRST(&session->streams.open) != NULL) {
+        LIST_FIRST(&session->streams.open)->type->writable(LIST_FIRST(&session->streams.open));
     }
 }
 
@@ -433,21 +434,14 @@ static void on_closed(struct link *link, const struct link_end *end, void *user)
         worker->tally.failures[failure_of(end)]++;
         log_handshake_failed(session, end);
     }
-    while (session->streams.first != NULL) {
-        service_close(session->streams.first, ETCP_CODE_RESET, NULL);
+    while (!LIST_EMPTY(&session->streams.open)) {
+        service_close(LIST_FIRST(&session->streams.open), ETCP_CODE_RESET, NULL);
     }
     census_leave(worker->census, &session->key, session->verdict, session->state == SESSION_UP);
     if (worker->cursor == session) {
-        worker->cursor = session->next;
+        worker->cursor = LIST_NEXT(session, place);
     }
-    if (session->previous != NULL) {
-        session->previous->next = session->next;
-    } else {
-        worker->sessions = session->next;
-    }
-    if (session->next != NULL) {
-        session->next->previous = session->previous;
-    }
+    LIST_REMOVE(session, place);
     free(session->farewell);
     free(session);
     worker_gone(worker);
@@ -514,11 +508,7 @@ int session_start(struct worker *worker, const struct newcomer *newcomer)
         r = link_new(worker->loop, newcomer->fd, conn, &handler, session, &session->link);
     }
     if (r == 0) {
-        session->next = worker->sessions;
-        if (session->next != NULL) {
-            session->next->previous = session;
-        }
-        worker->sessions = session;
+        LIST_INSERT_HEAD(&worker->sessions, session, place);
         log_message(LOG_LEVEL_DEBUG, "accepted: peer=%s connection=%" PRIu64, session->peer, session->id);
         session = NULL;
         conn = NULL;
@@ -574,8 +564,8 @@ void session_reload(struct session *session, const struct snapshot *old)
     if (key != NULL) {
         stays = !ends && snapshot_welcomes(snapshot, session->agent);
     } else {
-        stays = !ends && snapshot->config->classic && session->streams.first != NULL &&
-                still_allowed(session, session->streams.first);
+        stays = !ends && snapshot->config->classic && LIST_FIRST(&session->streams.open) != NULL &&
+                still_allowed(session, LIST_FIRST(&session->streams.open));
     }
     if (!stays && before != NULL) {
         (void)snprintf(session->withdrawn, sizeof(session->withdrawn), "%s", before);
@@ -583,8 +573,8 @@ void session_reload(struct session *session, const struct snapshot *old)
     if (!stays && !ends) {
         withdraw(session); /* first, so that the streams below have ended and are not answered one by one */
     }
-    for (struct service_stream *stream = session->streams.first; stream != NULL; stream = next) {
-        next = stream->next;
+    for (struct service_stream *stream = LIST_FIRST(&session->streams.open); stream != NULL; stream = next) {
+        next = LIST_NEXT(stream, place);
         if (!stays || !still_allowed(session, stream)) {
             service_close(stream, ETCP_CODE_UNAUTHORIZED, "this agent may no longer use the service");
         }
@@ -644,9 +634,11 @@ static uint64_t measure(struct session *session, uint64_t now_us)
 
 static void describe_services(const struct session *session, struct json *json)
 {
+    const struct service_stream *stream;
+
     json_key(json, "services");
     json_open_array(json);
-    for (struct service_stream *stream = session->streams.first; stream != NULL; stream = stream->next) {
+    LIST_FOREACH (stream, &session->streams.open, place) {
         if (stream->tally->seen != session->id) {
             stream->tally->seen = session->id;
             json_text(json, stream->tally->name);

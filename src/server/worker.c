@@ -31,7 +31,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    for (struct session *session = worker->sessions; session != NULL; session = session_next(session)) {
+    for (struct session *session = LIST_FIRST(&worker->sessions); session != NULL; session = session_next(session)) {
         session_end_if_idle(session, now, limit);
     }
 }
@@ -146,7 +146,7 @@ void worker_reload(struct worker *worker, struct snapshot *snapshot)
     struct snapshot *old = worker->snapshot;
 
     worker->snapshot = snapshot_hold(snapshot);
-    for (struct session *session = worker->sessions; session != NULL; session = session_next(session)) {
+    for (struct session *session = LIST_FIRST(&worker->sessions); session != NULL; session = session_next(session)) {
         session_reload(session, old);
     }
     snapshot_release(old);
@@ -159,7 +159,7 @@ void worker_reload(struct worker *worker, struct snapshot *snapshot)
 
 static void check_empty(struct worker *worker)
 {
-    if (worker->phase == WORKER_DRAINING && worker->sessions == NULL) {
+    if (worker->phase == WORKER_DRAINING && LIST_EMPTY(&worker->sessions)) {
         worker->phase = WORKER_EMPTY;
         worker->handler->emptied(worker->user);
     }
@@ -171,7 +171,7 @@ void worker_drain(struct worker *worker)
         return;
     }
     worker->phase = WORKER_DRAINING;
-    for (struct session *session = worker->sessions; session != NULL; session = session_next(session)) {
+    for (struct session *session = LIST_FIRST(&worker->sessions); session != NULL; session = session_next(session)) {
         session_drain(session);
     }
     check_empty(worker);
@@ -179,7 +179,7 @@ void worker_drain(struct worker *worker)
 
 void worker_cut(struct worker *worker, bool at_once)
 {
-    for (struct session *session = worker->sessions; session != NULL; session = session_next(session)) {
+    for (struct session *session = LIST_FIRST(&worker->sessions); session != NULL; session = session_next(session)) {
         session_end(session, ETCP_CODE_SHUTTING_DOWN, "shutting down");
         if (at_once) {
             session_abort(session);

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <sys/queue.h>
+
 #include "net/address.h"
 #include "net/loop.h"
 #include "server/census.h"
@@ -38,7 +40,7 @@ struct worker {
     struct snapshot *snapshot; /* a reference */
     const struct worker_handler *handler;
     void *user;
-    struct session *sessions;
+    LIST_HEAD(session_list, session) sessions;
     struct session *cursor; /* of a report under way: the session that it visits next */
     struct service_host host;
     struct tally tally;
