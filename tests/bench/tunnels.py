@@ -425,8 +425,14 @@ class Ssh(Tunnel):
         return server, client
 
 
+def on_processor(number, argv):
+    """As CPUAffinity= of a unit does: counted from the last of those that there are."""
+    processors = sorted(os.sched_getaffinity(0))
+    return ["taskset", "--cpu-list", str(processors[-1 - number % len(processors)]), *argv]
+
+
 class Etcp(Tunnel):
-    """With the defaults, but for limits; `busy_poll` is a time, or None."""
+    """With the defaults, but for limits. `busy_poll` is a time, or None; who polls has a processor of its own at each end."""
 
     best_of = False
 
@@ -470,7 +476,11 @@ class Etcp(Tunnel):
             forward "bench" {{ listen = "127.0.0.1:{plan.front}"  service = "bench"  max_connections = {MANY} }}
             """,
         )
-        return [plan.etcp_bin / "etcp-server", "-c", str(server)], [plan.etcp_bin / "etcp-agent", "-c", str(agent)]
+        server_end = [plan.etcp_bin / "etcp-server", "-c", str(server)]
+        agent_end = [plan.etcp_bin / "etcp-agent", "-c", str(agent)]
+        if self.busy_poll:
+            server_end, agent_end = on_processor(0, server_end), on_processor(1, agent_end)
+        return server_end, agent_end
 
     def first_connections(self, plan, tools):
         return [
