@@ -212,7 +212,8 @@ int keyfile_state_directory(char **ret_path)
 /* What is looked for, and what may be done about it. */
 struct search {
     const struct keyfile_request *request;
-    bool only_look; /* make and write nothing */
+    bool makes;     /* a key where there is none, and the public copy */
+    bool only_look; /* a key that would be made need not be there */
     uid_t daemon;   /* whose keys they may be as well, or LINE_NOBODY */
 };
 
@@ -293,13 +294,17 @@ static int load_from_state(const struct search *search, char **ret_path, uint8_t
     r = line_check_directory(directory, search->daemon, ret_error);
     if (r == 0)
         r = load(path, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
-    if (r == -ENOENT)
-        r = search->only_look ? 0 : create_secret(directory, path, ret_key, ret_created, ret_error);
+    if (r == -ENOENT && search->makes)
+        r = create_secret(directory, path, ret_key, ret_created, ret_error);
+    else if (r == -ENOENT)
+        r = search->only_look
+                ? 0
+                : error_set(ret_error, r, "%s: there is no key: make one with etcp keygen, or name another", path);
     if (r < 0) {
         free(path);
         goto out;
     }
-    if (!search->only_look)
+    if (search->makes)
         update_public_copy(directory, role, *ret_key);
     *ret_path = path;
 out:
@@ -361,14 +366,13 @@ static int load_keys(const struct search *search, char **ret_path, uint8_t **ret
     return r < 0 ? r : load_secret(search, ret_path, ret_secret, ret_created, ret_error);
 }
 
-int keyfile_identity_load(const struct keyfile_request *request, struct keyfile_identity *ret_identity,
-                          struct error_text *ret_error)
+static int load_identity(const struct search *search, struct keyfile_identity *ret_identity,
+                         struct error_text *ret_error)
 {
-    const struct search search = {.request = request, .daemon = LINE_NOBODY};
     struct keyfile_identity loaded = {0};
     uint8_t *secret = NULL;
     uint8_t *network_key = NULL;
-    int r = load_keys(&search, &loaded.path, &secret, &loaded.created, &network_key, ret_error);
+    int r = load_keys(search, &loaded.path, &secret, &loaded.created, &network_key, ret_error);
 
     if (r == 0 && etcp_identity_new(secret, network_key, &loaded.identity) < 0)
         r = error_set(ret_error, -ENOMEM, "%s: no secret memory", loaded.path);
@@ -380,6 +384,22 @@ int keyfile_identity_load(const struct keyfile_request *request, struct keyfile_
     }
     *ret_identity = loaded;
     return 0;
+}
+
+int keyfile_identity_load(const struct keyfile_request *request, struct keyfile_identity *ret_identity,
+                          struct error_text *ret_error)
+{
+    const struct search search = {.request = request, .makes = true, .daemon = LINE_NOBODY};
+
+    return load_identity(&search, ret_identity, ret_error);
+}
+
+int keyfile_identity_borrow(const struct keyfile_request *request, struct keyfile_identity *ret_identity,
+                            struct error_text *ret_error)
+{
+    const struct search search = {.request = request, .daemon = keyfile_daemon_user()};
+
+    return load_identity(&search, ret_identity, ret_error);
 }
 
 /* Whom root looks for: the daemon has its keys where its state directory is its own. */

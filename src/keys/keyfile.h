@@ -50,6 +50,11 @@ struct keyfile_identity {
 int keyfile_identity_load(const struct keyfile_request *request, struct keyfile_identity *ret_identity,
                           struct error_text *ret_error);
 
+/* The same for somebody else than the daemon, who makes and writes nothing: a key that is not there is an error. Root may have that
+ * of the user whom the state directory belongs to. Returns 0, or an error text and as keyfile_load(). */
+int keyfile_identity_borrow(const struct keyfile_request *request, struct keyfile_identity *ret_identity,
+                            struct error_text *ret_error);
+
 /* Which file keyfile_identity_load() would take or make; it need not be there. Stores an owned path (free()). Returns 0, or as
  * keyfile_state_directory(). */
 int keyfile_identity_path(const struct keyfile_request *request, char **ret_path);

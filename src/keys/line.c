@@ -104,6 +104,11 @@ static int fault_found(const char *path, const struct stat *st, uid_t reader, st
     const unsigned owner = (unsigned)(reader != LINE_NOBODY ? reader : geteuid());
     const char *what = S_ISDIR(st->st_mode) ? "directory" : "file";
 
+    if (file_fault(st) == FILE_FAULT_OWNER && S_ISDIR(st->st_mode) && geteuid() == 0 && reader == LINE_NOBODY)
+        return error_set(ret_error, -EPERM,
+                         "%s: belongs to user %u: root relies on no directory of others: run this as that user, or "
+                         "with another one in STATE_DIRECTORY",
+                         path, (unsigned)st->st_uid);
     if (file_fault(st) == FILE_FAULT_OWNER)
         return error_set(ret_error, -EPERM, "%s: belongs to user %u: expected a %s of user %u or root: chown %u %s",
                          path, (unsigned)st->st_uid, what, owner, owner, path);

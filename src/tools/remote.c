@@ -113,7 +113,7 @@ static int load_keys(struct remote *remote)
     int result;
 
     if (options->identity != NULL || options->config != NULL) {
-        result = keyfile_identity_load(&request, &remote->keys, &error);
+        result = keyfile_identity_borrow(&request, &remote->keys, &error);
     } else {
         result = make_identity(request.network_key_file, &remote->keys.identity, &error);
     }

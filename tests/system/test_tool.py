@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import select
+import shutil
 import signal
 import stat
 import subprocess
@@ -195,6 +196,46 @@ def test_ping(etcp):
     assert run.status == 0, run.log.text
     assert re.search(r"\d+(\.\d+)? ?(ms|µs|us)", run.out.text)
     assert peer.key_text("pub", etcp.server_public) in run.out.text + run.log.text
+
+
+def borrow(etcp, server, state):
+    """ping with an agent's configuration that leaves the key to the state directory."""
+    return etcp.finished(
+        "etcp",
+        "ping",
+        "--count",
+        "0",
+        "-c",
+        etcp.write("borrowed.conf", 'server_key = {"%s"}\n' % peer.key_text("pub", etcp.server_public)),
+        target(server),
+        env={"STATE_DIRECTORY": str(state)},
+    )
+
+
+def test_a_key_is_borrowed_and_none_is_made(etcp):
+    server, state = etcp.server(), etcp.path / "borrowed"
+    run = borrow(etcp, server, state)
+    assert run.status == EX_NOINPUT and "agent.key: there is no key" in run.log.text
+    assert not state.exists()
+    state.mkdir()
+    shutil.copy(etcp.path / "agent.key", state)
+    assert borrow(etcp, server, state).status == 0
+    assert [path.name for path in state.iterdir()] == ["agent.key"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_root_borrows_the_key_of_the_daemon(etcp):
+    server, state = etcp.server(), etcp.path / "borrowed"
+    state.mkdir(mode=0o700)
+    shutil.copy(etcp.path / "agent.key", state)
+    os.chown(state / "agent.key", 12345, 12345)
+    run = borrow(etcp, server, state)
+    assert run.status == EX_NOPERM and "belongs to user 12345" in run.log.text
+    os.chown(state, 12345, 12345)
+    assert borrow(etcp, server, state).status == 0
+    run = etcp.finished("etcp", "ping", "--count", "0", target(server), env={"STATE_DIRECTORY": str(state)})
+    assert run.status == EX_NOPERM and "run this as that user" in run.log.text and "chown" not in run.log.text
+    assert [path.name for path in state.iterdir()] == ["agent.key"]
 
 
 @pytest.mark.parametrize("count", ["0", "5"])

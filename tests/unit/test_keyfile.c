@@ -466,8 +466,51 @@ static void state_directories_that_others_may_write_are_refused(void)
     CHECK_INT(chmod(scratch_path("state"), 01777), 0);
     CHECK_INT(keyfile_identity_load(&request, &loaded, &error), 0);
     keyfile_identity_done(&loaded);
-    if (chown(scratch_path("state"), 12345, (gid_t)-1) == 0)
+    if (chown(scratch_path("state"), 12345, (gid_t)-1) == 0) {
         CHECK_INT(keyfile_identity_load(&request, &loaded, &error), -EPERM);
+        CHECK(strstr(error.text, "chown") == NULL); /* the daemon whose it is would be without */
+    }
+}
+
+static void whoever_borrows_a_key_makes_none(void)
+{
+    const struct keyfile_request request = {.role = "agent", .identity = "", .network_key_file = ""};
+    struct keyfile_request hidden = request;
+    struct keyfile_identity loaded = {0};
+    struct error_text error;
+    const uid_t self = geteuid();
+
+    clear_environment();
+    CHECK_INT(setenv("STATE_DIRECTORY", scratch_path("state"), 1), 0);
+    CHECK_INT(keyfile_identity_borrow(&request, &loaded, &error), -ENOENT);
+    CHECK(strstr(error.text, "/state/agent.key: there is no key") != NULL);
+    CHECK(loaded.identity == NULL);
+    CHECK_INT(access(scratch_path("state"), F_OK), -1);
+    CHECK_INT(mkdir(scratch_path("state"), 0700), 0);
+    CHECK_INT(keyfile_identity_borrow(&request, &loaded, &error), -ENOENT);
+    CHECK_INT(access(scratch_path("state/agent.key"), F_OK), -1);
+    make(scratch_path("state/agent.key"), SECRET "\n", 0600);
+    CHECK_INT(keyfile_identity_borrow(&request, &loaded, &error), 0);
+    CHECK(!loaded.created);
+    keyfile_identity_done(&loaded);
+    CHECK_INT(access(scratch_path("state/agent.pub"), F_OK), -1);
+    if (self == 0) {
+        CHECK_INT(chown(scratch_path("state/agent.key"), 12345, (gid_t)-1), 0);
+        CHECK_INT(keyfile_identity_borrow(&request, &loaded, &error), -EPERM);
+        CHECK_INT(chown(scratch_path("state"), 12345, (gid_t)-1), 0);
+        CHECK_INT(keyfile_identity_borrow(&request, &loaded, &error), 0);
+        keyfile_identity_done(&loaded);
+        CHECK_INT(chmod(scratch_path("state"), 0777), 0);
+        CHECK_INT(keyfile_identity_borrow(&request, &loaded, &error), -EPERM);
+        CHECK_INT(chmod(scratch_path("state"), 0700), 0);
+    }
+    /* A network key that is a credential of the daemon's is not done without. */
+    CHECK_INT(setenv("CREDENTIALS_DIRECTORY", scratch_path("credentials"), 1), 0);
+    CHECK_INT(mkdir(scratch_path("credentials"), 0), 0);
+    CHECK_INT(self == 0 ? seteuid(65534) : 0, 0);
+    hidden.network_key_file = scratch_path("credentials/network.key");
+    CHECK_INT(keyfile_identity_borrow(&hidden, &loaded, &error), -EACCES);
+    CHECK_INT(seteuid(self), 0);
 }
 
 /* As in the check before a reload under systemd 252. */
@@ -537,6 +580,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(a_check_finds_what_a_start_would),
     CHECK_CASE(a_check_passes_over_credentials_that_it_may_not_see),
     CHECK_CASE(root_checks_keys_of_the_daemons_user),
+    CHECK_CASE(whoever_borrows_a_key_makes_none),
 };
 
 int main(int argc, char **argv)
