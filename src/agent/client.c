@@ -32,6 +32,7 @@ enum state {
     STATE_CONNECTING,
     STATE_HANDSHAKE,
     STATE_UP,
+    STATE_OVER, /* `closed` is being called: nothing is left to end */
 };
 
 struct client {
@@ -174,6 +175,7 @@ static void finish(struct client *client)
     end->refused = !end->was_up && client->failures > 0 && client->refusals == client->failures;
     end->lived_us = end->was_up ? loop_now_us() - client->up_us : 0;
     end->cause = client->cause;
+    client->state = STATE_OVER;
     client->handler->closed(client, end, client->user);
     free(client->addresses);
     free(client);
@@ -714,7 +716,7 @@ static void end_without_link(struct client *client)
 
 void client_goodbye(struct client *client, enum etcp_code code, const char *reason)
 {
-    if (client->ending) {
+    if (client->ending || client->state == STATE_OVER) {
         return;
     }
     client->ending = true;
@@ -728,6 +730,9 @@ void client_goodbye(struct client *client, enum etcp_code code, const char *reas
 
 void client_abort(struct client *client, const char *cause)
 {
+    if (client->state == STATE_OVER) {
+        return;
+    }
     if (!client->ending) {
         client->ending = true;
         set_cause(client, "%s", cause);

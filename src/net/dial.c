@@ -33,11 +33,15 @@ struct dialer {
     struct name *names; /* at most one for each name that a configuration has */
 };
 
+/* Between two attempts at a Unix socket whose queue is full. */
+enum { PAUSE_MIN_US = 1000, PAUSE_MAX_US = 100000 };
+
 enum dial_state {
     DIAL_ASKING = 1, /* the name's answer has not come */
     DIAL_ANSWERED,   /* the addresses are there: try them from the loop */
     DIAL_CONNECTING,
-    DIAL_OVER, /* report from the loop */
+    DIAL_PAUSED, /* a Unix socket's queue is full: it is tried again */
+    DIAL_OVER,   /* report from the loop */
 };
 
 struct dial {
@@ -52,6 +56,7 @@ struct dial {
     int error;    /* of the last address */
     char *reason; /* of a failed lookup */
     uint64_t deadline_us;
+    uint64_t pause_us; /* the last one; 0: there was none */
     struct address *addresses;
     size_t tried, count;
     char *host; /* to forget an answer that has led nowhere; NULL: numeric, or a path */
@@ -176,6 +181,29 @@ bool dial_is_connected(int fd)
     return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLOUT | POLLERR | POLLHUP)) == POLLOUT;
 }
 
+/* Where nobody listens on a port that the kernel may give out itself, a socket can be connected to itself. */
+static bool meets_itself(const struct dial *dial, const struct address *to)
+{
+    struct sockaddr_storage own = {0};
+    socklen_t len = sizeof(own);
+    struct address address;
+
+    return to->any.sa_family != AF_UNIX && getsockname(dial->fd, (struct sockaddr *)&own, &len) == 0 &&
+           address_from_sockaddr((const struct sockaddr *)&own, len, &address) == 0 && address_equal(&address, to);
+}
+
+/* Tries the address of a Unix socket once more in a moment: others have filled its queue, which no event tells the end of. */
+static bool pause_dial(struct dial *dial, uint64_t left)
+{
+    dial->pause_us = dial->pause_us == 0             ? PAUSE_MIN_US
+                     : dial->pause_us < PAUSE_MAX_US ? 2 * dial->pause_us
+                                                     : PAUSE_MAX_US;
+    dial->tried--;
+    close_socket(dial);
+    dial->state = DIAL_PAUSED;
+    return wait_for(dial, 0, dial->pause_us < left ? dial->pause_us : left);
+}
+
 /* Begins with the next addresses until one is under way, or connected, or there is none left: then it is over. */
 static void try_addresses(struct dial *dial)
 {
@@ -195,11 +223,18 @@ static void try_addresses(struct dial *dial)
             dial->error = errno;
             continue;
         }
-        if (connect(dial->fd, &address->any, address->len) == 0) {
-            return;
+        dial->error = connect(dial->fd, &address->any, address->len) == 0 ? 0 : errno;
+        if (dial->error == 0 || (dial->error == EINPROGRESS && dial_is_connected(dial->fd))) {
+            if (!meets_itself(dial, address)) {
+                return;
+            }
+            dial->error = ECONNREFUSED;
         }
-        dial->error = errno;
-        if (errno == EINPROGRESS && dial_is_connected(dial->fd)) {
+        if (dial->error == EAGAIN && address->any.sa_family == AF_UNIX) {
+            if (pause_dial(dial, left)) {
+                return;
+            }
+            dial->state = DIAL_OVER;
             return;
         }
         if (dial->error == EINPROGRESS && wait_for(dial, EV_WRITE, left / shares + 1)) {
@@ -219,6 +254,8 @@ static void on_connecting(struct dial *dial, short what)
         error = ETIMEDOUT;
     } else if (getsockopt(dial->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
         error = errno;
+    } else if (error == 0 && meets_itself(dial, &dial->addresses[dial->tried - 1])) {
+        error = ECONNREFUSED;
     }
     if (error == 0) {
         (void)event_del(dial->event);
@@ -254,6 +291,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
         dial->state = DIAL_OVER;
         break;
     case DIAL_ANSWERED:
+    case DIAL_PAUSED:
         try_addresses(dial);
         break;
     case DIAL_CONNECTING:

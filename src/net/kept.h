@@ -36,6 +36,9 @@ void kept_rewind(struct kept *kept);
 
 bool kept_is_empty(const struct kept *kept);
 
+/* Whether the stream has got anything. */
+bool kept_has_sent(const struct kept *kept);
+
 /* Whether the stream has got everything. */
 bool kept_is_sent(const struct kept *kept);
 

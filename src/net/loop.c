@@ -152,6 +152,7 @@ int loop_new(struct loop **ret_loop)
         event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV) != 0) {
         goto out;
     }
+    TAILQ_INIT(&loop->orphans.list);
     loop->base = event_base_new_with_config(config);
     loop->in = malloc(LOOP_BUFFER_BYTES + LOOP_SPARE_BYTES);
     loop->out = malloc(LOOP_BUFFER_BYTES);

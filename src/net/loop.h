@@ -52,6 +52,11 @@ struct loop_gather {
     struct iovec pieces[LOOP_PIECES_MAX];
 };
 
+struct loop_orphans {
+    TAILQ_HEAD(splice_list, splice) list; /* the oldest first */
+    size_t count, bytes;                  /* bytes: of their memory */
+};
+
 struct loop {
     struct event_base *base;
     struct etcp_pool *pool;
@@ -59,9 +64,9 @@ struct loop {
     uint8_t *out; /* LOOP_BUFFER_BYTES; what is to be written, until it is written or moved to its connection */
     struct loop_batch batch;
     struct loop_gather gather;
-    void (*release)(struct loop *loop);     /* set by whoever points into `in`: called before it is used again */
-    struct parcels *parcels;                /* what links gather until the end of a turn (outgoing.c) */
-    LIST_HEAD(splice_list, splice) orphans; /* splices that have only their socket left (splice.c) */
+    void (*release)(struct loop *loop); /* set by whoever points into `in`: called before it is used again */
+    struct parcels *parcels;            /* what links gather until the end of a turn (outgoing.c) */
+    struct loop_orphans orphans;        /* splices that have only their socket left (splice.c) */
     struct loop_mailbox *mailbox;
     uint64_t received_bytes, sent_bytes; /* on the wire, by all connections that the loop has had */
     size_t queued_bytes;                 /* memory of data that sockets have not taken (splice.c) */

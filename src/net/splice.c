@@ -56,7 +56,11 @@ enum { WINDOW_FAST = 4 * 1024 * 1024 };
 /* Fast paths leave so much of WINDOWS_MAX to long ones, which can do less without. */
 enum { WINDOWS_FAST_MAX = WINDOWS_MAX / 2 };
 
-/* How long a socket that nobody else waits for may take nothing. */
+/* Sockets that nobody else waits for and what they may hold, in one loop: beyond that the oldest is reset. No limit of a connection's
+ * counts them, and whoever asks for a stream may also ask for the next. */
+enum { ORPHANS_MAX = 1024, ORPHANS_BYTES_MAX = 64 * 1024 * 1024 };
+
+/* How long such a socket may take nothing. */
 static const struct timeval orphan_timeout = {.tv_sec = 60};
 
 struct splice {
@@ -66,7 +70,7 @@ struct splice {
     const struct splice_handler *handler;
     void *user;
     struct link_waiter waiter; /* for the stream's next turn */
-    LIST_ENTRY(splice) place;  /* among the orphans */
+    TAILQ_ENTRY(splice) place; /* among the orphans */
     struct event io;           /* assigned while there is a socket */
     int fd;                    /* -1: none yet */
     int error;                 /* -errno: to be ended, from the loop or when the current call returns */
@@ -139,6 +143,9 @@ static bool hold(struct splice *splice, size_t bytes)
 static void count_queue(struct splice *splice)
 {
     splice->loop->queued_bytes += splice->queue.size - splice->counted;
+    if (splice->link == NULL) {
+        splice->loop->orphans.bytes += splice->queue.size - splice->counted;
+    }
     splice->counted = splice->queue.size;
 }
 
@@ -165,11 +172,20 @@ static void leave_gather(struct splice *splice)
     }
 }
 
+/* Its memory is in the loop's account of them until its queue is gone. */
+static void leave_orphans(struct splice *splice)
+{
+    TAILQ_REMOVE(&splice->loop->orphans.list, splice, place);
+    splice->loop->orphans.count--;
+}
+
 static void destroy(struct splice *splice, bool reset)
 {
     leave_gather(splice);
     if (splice->link != NULL) {
         link_leave(splice->link, &splice->waiter);
+    } else {
+        leave_orphans(splice);
     }
     if (splice->fd >= 0) {
         (void)event_del(&splice->io);
@@ -192,7 +208,6 @@ static void finish(struct splice *splice)
     struct link *link = splice->link;
 
     if (link == NULL) {
-        LIST_REMOVE(splice, place);
         destroy(splice, splice->error != 0);
         return;
     }
@@ -417,7 +432,13 @@ static int take_turn(struct splice *splice, ssize_t *ret_n)
     return records;
 }
 
-/* The socket has failed. What came before that is still there, and goes as far as it may. */
+/* Whether a failure was the socket's: not for want of memory, or of what may be held. */
+static bool socket_has_failed(int error)
+{
+    return error != -ENOMEM && error != -ENOBUFS;
+}
+
+/* What came before the socket has failed is still there, and goes as far as it may. */
 static void read_last_bytes(struct splice *splice)
 {
     ssize_t n;
@@ -461,7 +482,7 @@ static void settle(struct splice *splice)
         watch(splice);
     }
     if (splice->error != 0) {
-        if (splice->link != NULL && !splice->socket_closed) {
+        if (splice->link != NULL && !splice->socket_closed && socket_has_failed(splice->error)) {
             read_last_bytes(splice);
         }
         finish(splice);
@@ -679,7 +700,7 @@ void splice_forget(struct splice *splice)
 
 bool splice_has_sent(const struct splice *splice)
 {
-    return splice->socket_closed || splice->kept == NULL || !kept_is_empty(splice->kept);
+    return splice->socket_closed || splice->kept == NULL || kept_has_sent(splice->kept);
 }
 
 struct kept *splice_take_apart(struct splice *splice, int *ret_fd)
@@ -701,9 +722,12 @@ struct kept *splice_take_apart(struct splice *splice, int *ret_fd)
 
 void splice_free(struct splice *splice)
 {
+    struct loop_orphans *orphans;
+
     if (splice == NULL) {
         return;
     }
+    orphans = &splice->loop->orphans;
     if (splice->loop->gather.owner == splice) {
         release_now(splice->loop);
     }
@@ -714,20 +738,21 @@ void splice_free(struct splice *splice)
     link_leave(splice->link, &splice->waiter);
     splice->link = NULL;
     splice->stream = NULL;
-    LIST_INSERT_HEAD(&splice->loop->orphans, splice, place);
+    TAILQ_INSERT_TAIL(&orphans->list, splice, place);
+    orphans->count++;
+    orphans->bytes += splice->counted;
     watch(splice);
     if (splice->error != 0) {
-        LIST_REMOVE(splice, place);
         destroy(splice, true);
+    }
+    while (orphans->count > ORPHANS_MAX || orphans->bytes > ORPHANS_BYTES_MAX) {
+        destroy(TAILQ_FIRST(&orphans->list), true);
     }
 }
 
 void splice_free_orphans(struct loop *loop)
 {
-    while (!LIST_EMPTY(&loop->orphans)) {
-        struct splice *splice = LIST_FIRST(&loop->orphans);
-
-        LIST_REMOVE(splice, place);
-        destroy(splice, true);
+    while (!TAILQ_EMPTY(&loop->orphans.list)) {
+        destroy(TAILQ_FIRST(&loop->orphans.list), true);
     }
 }

@@ -102,6 +102,7 @@ static void on_dialled(const struct dial_result *result, void *user)
     if (result->fd >= 0) {
         splice_prepare_socket(result->fd, forward->base.config->keepalive_us, forward->base.config->user_timeout_us);
         splice_start(forward->splice, result->fd, header, write_header(forward, &result->address, header), false);
+        link_flush(link); /* the credit for what has waited */
         return;
     }
     log_failed(forward, result->reason);

@@ -252,23 +252,31 @@ def test_an_agent_that_is_no_longer_allowed_is_cut(etcp):
     assert is_reset(backend)
 
 
+class UnixPairs:
+    """What connects to a tunnel between Unix sockets: () -> (client, backend)."""
+
+    def __init__(self, tunnel, path):
+        self.tunnel, self.path = tunnel, path
+
+    def connect(self):
+        client = self.tunnel.etcp.keep(socket.socket(socket.AF_UNIX))
+        client.settimeout(TIMEOUT)
+        client.connect(str(self.path))
+        return client
+
+    def __call__(self):
+        return self.connect(), self.tunnel.accept()
+
+
 @contextlib.contextmanager
-def unix_tunnel(etcp):
-    """A tunnel between Unix sockets; yields it and what connects to it: () -> (client, backend)."""
+def unix_tunnel(etcp, **options):
     backend_path, local_path = etcp.path / "backend.sock", etcp.path / "local.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(backend_path))
         listener.listen(10)
-        tunnel = Tunnel(etcp, to="unix:%s" % backend_path, listen="unix:%s" % local_path)
+        tunnel = Tunnel(etcp, to="unix:%s" % backend_path, listen="unix:%s" % local_path, **options)
         tunnel.listener = listener
-
-        def pair():
-            client = etcp.keep(socket.socket(socket.AF_UNIX))
-            client.settimeout(TIMEOUT)
-            client.connect(str(local_path))
-            return client, tunnel.accept()
-
-        yield pair
+        yield UnixPairs(tunnel, local_path)
 
 
 def test_unix_backend_and_unix_listener(etcp):
@@ -282,6 +290,59 @@ def test_unix_backend_and_unix_listener(etcp):
             thread.start()
             assert len(read_to_end(client)) == 500000
             thread.join(TIMEOUT)
+
+
+def test_credit_for_what_has_waited_for_the_backend(etcp):
+    """It goes out when the backend is there: nothing else would bring it along."""
+    tunnel = Tunnel(etcp, start=False)
+    tunnel.service += 'heartbeat { interval = "1h" timeout = "2h" }\n'
+    tunnel.start_server()
+    connection = etcp.connect(tunnel.server)
+    connection.answer_heartbeats = False
+    stream, data = connection.next_stream, os.urandom(peer.WINDOW)
+    frames = [peer.open_frame(stream, "test")]
+    frames += [peer.frame(peer.DATA, stream, data[at : at + 16384]) for at in range(0, len(data), 16384)]
+    connection.send(b"".join(map(connection.seal, frames)))
+    assert receive(tunnel.accept(), len(data)) == data
+    assert connection.expect(peer.CREDIT, stream, skip=(peer.HEARTBEAT,)).stream == stream
+
+
+def test_a_unix_backend_whose_queue_is_full_is_waited_for(etcp):
+    with unix_tunnel(etcp) as pair:
+        listener = pair.tunnel.listener
+        listener.listen(0)
+        client, backend = pair()
+        exchange(client, backend)
+        others = []
+        with pytest.raises(BlockingIOError):
+            while True:
+                others.append(etcp.keep(socket.socket(socket.AF_UNIX)))
+                others[-1].setblocking(False)
+                others[-1].connect(listener.getsockname())
+        client = pair.connect()
+        eventually(lambda: status(pair.tunnel.server)["totals"]["streams"] == 2, "the second stream")
+        assert "backend failed" not in pair.tunnel.server.log.text
+        for _ in others[:-1]:
+            pair.tunnel.accept()
+        exchange(client, pair.tunnel.accept())
+
+
+def test_what_backends_do_not_read_has_a_bound(etcp):
+    """Streams that are over but for what the backend does not take: without limit they would be, connection after connection."""
+    allow_descriptors(4096)
+    with unix_tunnel(etcp, limits="max_streams = 1000") as pair:
+        for _ in range(300):
+            client, backend = pair()
+            backend.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+            client.sendall(b"x" * 400_000)  # of which the socket takes half
+            client.close()
+        before = pair.tunnel.server.descriptors()
+        eventually(lambda: status(pair.tunnel.agent)["forwarded"]["open"] == 0, "the end of the local connections")
+        pair.tunnel.agent.kill()
+        pair.tunnel.server.log.wait("disconnected")
+        eventually(lambda: not status(pair.tunnel.server)["connections"], "the end of the connections")
+        assert before - 300 < pair.tunnel.server.descriptors() <= before - 300 + 256 + 4
 
 
 @pytest.mark.parametrize("piece", (1000, 30000, 1 << 20))
@@ -531,6 +592,26 @@ def test_agent_drains(etcp):
     assert backend.recv(1) == b""
     backend.close()
     assert tunnel.agent.wait() == 0
+
+
+@pytest.mark.parametrize("at_once", (True, False))
+def test_server_goes_while_the_agent_drains(etcp, at_once):
+    """The last stream is lost with the main connection."""
+    tunnel = Tunnel(etcp, agent={"spare_connections": 0})
+    client, backend = tunnel.pair()
+    exchange(client, backend)
+    tunnel.agent.signal(signal.SIGTERM)
+    tunnel.agent.log.wait("stopping")
+    if at_once:
+        tunnel.server.kill()
+    else:
+        tunnel.server.signal(signal.SIGTERM)
+        tunnel.server.log.wait("stopping")
+        tunnel.server.signal(signal.SIGTERM)
+    assert is_reset(client)
+    assert tunnel.agent.wait() == 0
+    if at_once:  # a loss that was taken for the end of the stop made a call on a client that was gone
+        assert "warning: disconnected from" in tunnel.agent.log.text
 
 
 def test_agent_ends_at_once_when_told_twice(etcp):

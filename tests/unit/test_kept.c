@@ -116,6 +116,23 @@ static void everything_is_sent_and_can_be_sent_again(void)
     tear_down(&test);
 }
 
+static void what_was_read_is_not_sent_yet(void)
+{
+    struct test test;
+
+    set_up(&test);
+    far.room = 0;
+    CHECK_INT(write(test.near, said, 100), 100);
+    CHECK_INT(go(&test), 100);
+    CHECK(!kept_is_empty(test.kept) && !kept_has_sent(test.kept));
+    far.room = 10;
+    CHECK_INT(go(&test), -ENOBUFS);
+    CHECK(kept_has_sent(test.kept));
+    kept_rewind(test.kept);
+    CHECK(!kept_has_sent(test.kept));
+    tear_down(&test);
+}
+
 static void what_the_link_does_not_take_comes_before_the_next(void)
 {
     struct test test;
@@ -191,6 +208,7 @@ static void a_socket_that_fails_is_told(void)
 
 static const struct check_case cases[] = {
     CHECK_CASE(everything_is_sent_and_can_be_sent_again),
+    CHECK_CASE(what_was_read_is_not_sent_yet),
     CHECK_CASE(what_the_link_does_not_take_comes_before_the_next),
     CHECK_CASE(the_window_is_the_bound),
     CHECK_CASE(all_together_have_a_bound),
