@@ -168,6 +168,7 @@ static void end_of_messages(struct message *message)
 {
     if (message->stream != NULL) {
         etcp_stream_close(message->stream);
+        link_flush(message->link);
     }
     finish(message, EX_OK);
 }
@@ -292,6 +293,10 @@ static void on_event(struct mode *mode, const struct etcp_event *event)
     struct message *message = message_of(mode);
 
     if (message->over) {
+        if (message->stream != NULL && event->stream == message->stream && etcp_stream_ended(message->stream)) {
+            etcp_stream_free(message->stream);
+            message->stream = NULL;
+        }
         return;
     }
     switch (event->type) {

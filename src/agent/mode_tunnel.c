@@ -45,6 +45,7 @@ struct tunnel {
     struct ports ports;
     struct mode *message; /* NULL: none */
     bool message_over;
+    int exit_code;           /* when it has stopped */
     char message_cause[128]; /* why they want another connection, once this one carries nothing; "": they don't */
     struct local_list waiting, carried; /* the latter by carried_us */
     size_t kept;                        /* bytes, of all */
@@ -496,13 +497,19 @@ static const struct pool_handler pool_handler = {
 
 /* ---- Beside it: messages --------------------------------------------------------------------------------------------- */
 
+static bool stop(struct mode *mode, bool at_once);
+
+/* Without its output the agent does not go on, and what it carries is cut. */
 static void on_messages_finished(void *user, int exit_code)
 {
     struct tunnel *tunnel = user;
 
     tunnel->message_over = true;
     if (exit_code != EX_OK) {
-        tunnel->owner->finished(tunnel->user, exit_code);
+        tunnel->exit_code = exit_code;
+        if (stop(&tunnel->mode, true)) {
+            tunnel->owner->finished(tunnel->user, exit_code);
+        }
         return;
     }
     log_message(LOG_LEVEL_INFO, "all messages have been echoed");
@@ -515,6 +522,7 @@ static void on_messages_give_up(void *user, const char *cause)
 
     if (pool_main_is_used(tunnel->pool)) {
         (void)snprintf(tunnel->message_cause, sizeof(tunnel->message_cause), "%s", cause);
+        pool_main_drain(tunnel->pool);
     } else {
         tunnel->owner->give_up(tunnel->user, cause);
     }
@@ -565,7 +573,7 @@ static void on_event(struct mode *mode, const struct etcp_event *event)
     if (ours || event->type == ETCP_EVENT_DRAIN || event->type == ETCP_EVENT_OPEN) {
         pool_main_event(tunnel->pool, event);
     }
-    if (!ours && event->type != ETCP_EVENT_OPEN && has_messages(tunnel)) {
+    if (!ours && event->type != ETCP_EVENT_OPEN && tunnel->message != NULL) {
         tunnel->message->type->event(tunnel->message, event);
     }
 }
@@ -656,7 +664,7 @@ static void check_stopped(struct tunnel *tunnel)
         pool_is_empty(tunnel->pool)) {
         tunnel->emptied = true;
         (void)event_del(tunnel->drain);
-        tunnel->owner->finished(tunnel->user, EX_OK);
+        tunnel->owner->finished(tunnel->user, tunnel->exit_code);
     }
 }
 

@@ -293,6 +293,7 @@ static void on_closed(struct client *client, const struct client_end *end, void 
 {
     struct carrier *carrier = user;
     struct pool *pool = carrier->pool;
+    const bool brief = !carrier->is_up || loop_now_us() - carrier->up_us < HOLD_US;
     size_t ended = 0;
 
     if (is_leaving(carrier)) {
@@ -308,7 +309,7 @@ static void on_closed(struct client *client, const struct client_end *end, void 
     if (!carrier->is_up && carrier->link != NULL) {
         pool->wary_until_us = carrier->ending ? pool->wary_until_us : loop_now_us() + WARY_US;
     }
-    if (!carrier->ending && !end->well) {
+    if (!carrier->ending && (brief || !end->well)) {
         pool->hold_until_us = loop_now_us() + HOLD_US;
     }
     ended = lose(carrier, end->settled);
@@ -583,6 +584,11 @@ bool pool_main_is_used(const struct pool *pool)
 void pool_main_event(struct pool *pool, const struct etcp_event *event)
 {
     carrier_event(&pool->main, event);
+}
+
+void pool_main_drain(struct pool *pool)
+{
+    pool_drain(&pool->main);
 }
 
 void pool_main_release(struct pool *pool)

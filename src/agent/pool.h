@@ -48,6 +48,7 @@ void pool_free(struct pool *pool);
 void pool_main_up(struct pool *pool, struct link *link, const char *address, bool reserved);
 void pool_main_event(struct pool *pool, const struct etcp_event *event);
 bool pool_main_is_used(const struct pool *pool); /* it carries streams */
+void pool_main_drain(struct pool *pool);         /* it is to take no more of them */
 void pool_main_release(struct pool *pool);       /* the other work is done */
 void pool_main_down(struct pool *pool, bool settled);
 

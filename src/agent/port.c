@@ -90,23 +90,16 @@ static bool accept_failed(struct port *port, int error)
 {
     static struct log_limit limit = LOG_LIMIT(5, 10000000);
 
-    switch (error) {
-    case EAGAIN:
-        return false;
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-        log_limited(&limit, loop_now_us(), LOG_LEVEL_WARNING, NULL, 0, "forward %s: accept paused: %s", port->name,
-                    strerror(error));
-        listener_pause(port->listener, true);
-        if (event_add(port->pause, &accept_again_after) != 0) {
-            listener_pause(port->listener, false);
-        }
-        return false;
-    default:
-        return true; /* of the one connection alone */
+    if (error == EAGAIN || listener_lost_one(error)) {
+        return error != EAGAIN;
     }
+    log_limited(&limit, loop_now_us(), LOG_LEVEL_WARNING, NULL, 0, "forward %s: accept paused: %s", port->name,
+                strerror(error));
+    listener_pause(port->listener, true);
+    if (event_add(port->pause, &accept_again_after) != 0) {
+        listener_pause(port->listener, false);
+    }
+    return false;
 }
 
 static void on_readable(int fd, short what, void *arg)

@@ -304,6 +304,26 @@ bool listener_is_for(const struct listener *listener, const struct address *addr
     return address_equal(&listener->wanted, address) || address_equal(&listener->actual, address);
 }
 
+bool listener_lost_one(int error)
+{
+    switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM: /* a firewall's doing, as the next ones are the network's */
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
 int listener_watch(struct listener *listener, struct event_base *base, void (*readable)(int fd, short what, void *arg),
                    void *arg)
 {

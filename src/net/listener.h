@@ -46,6 +46,10 @@ void listener_format(const struct listener *listener, char ret_text[static LISTE
  * port. */
 bool listener_is_for(const struct listener *listener, const struct address *address);
 
+/* Whether an error of accept4(2) was of one connection that is gone: else it stays in the queue and would be reported again and
+ * again. */
+bool listener_lost_one(int error);
+
 /* Has `readable` called with `arg` while connections wait. Returns 0 or -ENOMEM. */
 int listener_watch(struct listener *listener, struct event_base *base, void (*readable)(int fd, short what, void *arg),
                    void *arg);

@@ -98,34 +98,22 @@ static void log_resumed(struct gate *gate)
 /* An error of accept4(). Returns whether to go on accepting at once. */
 static bool accept_failed(struct gate *gate, int error)
 {
-    switch (error) {
-    case EAGAIN:
+    if (error == EAGAIN) {
         if (atomic_load(&gate->state) == GATE_TRYING) {
             set_state(gate, GATE_OPEN);
             log_resumed(gate);
         }
         return false;
-    case EINTR:
-    case ECONNABORTED:
-    case EPROTO:
-    case EPERM: /* a firewall's doing, as the next ones are the network's: of this connection alone */
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case EOPNOTSUPP:
-    case ENETUNREACH:
+    }
+    if (listener_lost_one(error)) {
         log_message(LOG_LEVEL_DEBUG, "a connection was lost before it was accepted: %s", strerror(error));
         return true;
-    default:
-        /* The connection stays in the queue and would be reported again and again. */
-        if (atomic_load(&gate->state) == GATE_OPEN) {
-            log_paused(gate, error);
-        }
-        set_state(gate, GATE_PAUSED);
-        return false;
     }
+    if (atomic_load(&gate->state) == GATE_OPEN) {
+        log_paused(gate, error);
+    }
+    set_state(gate, GATE_PAUSED);
+    return false;
 }
 
 static void on_readable(int fd, short what, void *arg)

@@ -14,7 +14,7 @@ import tty
 import pytest
 
 import etcp_peer as peer
-from harness import BIN, TIMEOUT, eventually
+from harness import BIN, TIMEOUT, eventually, free_port
 
 HELLO = b"Hello from client!"
 EX_IOERR = 74
@@ -227,6 +227,30 @@ def test_files_and_nothing(etcp):
     assert Agent(etcp, subprocess.DEVNULL, server.port).wait() == 0
     with open("/dev/full", "wb") as full:
         assert Agent(etcp, full, server.port).wait() == EX_IOERR
+
+
+def test_no_output_beside_a_forward(etcp):
+    """What is carried ends as well, and the other connections to the server."""
+    server = etcp.server()
+    port = free_port()
+    forward = 'forward "test" { listen = "127.0.0.1:%d" service = "echo" }\n' % port
+    read_fd, write_fd = os.pipe()
+    try:
+        agent = Agent(etcp, write_fd, server.port, message='count = 2 interval = "1s"', rest=forward)
+        assert os.read(read_fd, 100) == HELLO + b"\n"
+        client = etcp.keep(socket.create_connection(("127.0.0.1", port), TIMEOUT))
+        client.settimeout(TIMEOUT)
+        client.sendall(b"carried")
+        assert client.recv(100) == b"carried"
+        os.close(read_fd)
+        read_fd = -1
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(100) == b""
+        assert agent.wait() == EX_IOERR
+    finally:
+        for fd in (read_fd, write_fd):
+            if fd >= 0:
+                os.close(fd)
 
 
 def test_the_masters_side_of_a_terminal(etcp):

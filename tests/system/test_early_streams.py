@@ -127,6 +127,25 @@ def test_the_client_goes_before_the_answer(world):
     carries(second, stream, again, 5)
 
 
+# ---- A server that sends everybody away but the first
+
+
+@pytest.mark.parametrize("when", ("at once", "a moment later"))
+def test_it_is_not_asked_again_at_once(etcp, when):
+    """A well-meant Goodbye, so that no failure tells it: the connection that is there has the next stream."""
+    world = World(etcp, max_connections=4, spare_connections=1)
+    world.connect(b"first")
+    opened(world.first, b"first")
+    second = introduced(world)
+    if when != "at once":
+        let_in(second)
+        second.heartbeat()
+    end(second)
+    second.frames_to_end()
+    client = world.connect(b"next")
+    carries(world.first, opened(world.first, b"next"), client, 4)
+
+
 # ---- It is not let in
 
 
@@ -209,10 +228,8 @@ def test_a_connection_that_is_lost_before_anything_was_sent(world, how):
     second = introduced(world)
     opened(second)
     how(second)
-    if how is not says_ok:  # the pool holds back: the first connection takes it
-        carries(world.first, opened(world.first), client)
-    third = introduced(world) if how is says_ok else next_introduced(world)
-    assert reject(third) == []  # the answer is waited for now
+    carries(world.first, opened(world.first), client)  # the pool holds back
+    assert reject(next_introduced(world)) == []  # the answer is waited for now
 
 
 def test_a_record_and_then_unauthorized(world):
