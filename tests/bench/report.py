@@ -22,7 +22,7 @@ TITLES = {
 }
 
 # How many times as many rounds a work has: what takes turns with sleep depends on where the kernel wakes whom, and varies most.
-ROUNDS_TIMES = {"echo1": 4, "first": 2}
+ROUNDS_TIMES = {"echo1": 4, "first": 4}
 
 # What must hold. Work, figure, at least or at most, times the best peer or one that is named; which etcp.
 WANTED = [
