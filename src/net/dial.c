@@ -181,15 +181,21 @@ bool dial_is_connected(int fd)
     return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLOUT | POLLERR | POLLHUP)) == POLLOUT;
 }
 
-/* Where nobody listens on a port that the kernel may give out itself, a socket can be connected to itself. */
+/* Where nobody listens on a port that the kernel gives out itself, a socket can be connected to itself. That one leaves nothing behind
+ * when it is closed, or the port would be taken for a minute. */
 static bool meets_itself(const struct dial *dial, const struct address *to)
 {
+    static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     struct sockaddr_storage own = {0};
     socklen_t len = sizeof(own);
     struct address address;
 
-    return to->any.sa_family != AF_UNIX && getsockname(dial->fd, (struct sockaddr *)&own, &len) == 0 &&
-           address_from_sockaddr((const struct sockaddr *)&own, len, &address) == 0 && address_equal(&address, to);
+    if (to->any.sa_family == AF_UNIX || getsockname(dial->fd, (struct sockaddr *)&own, &len) != 0 ||
+        address_from_sockaddr((const struct sockaddr *)&own, len, &address) != 0 || !address_equal(&address, to)) {
+        return false;
+    }
+    (void)setsockopt(dial->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    return true;
 }
 
 /* Tries the address of a Unix socket once more in a moment: others have filled its queue, which no event tells the end of. */

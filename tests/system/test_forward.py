@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -305,6 +306,26 @@ def test_credit_for_what_has_waited_for_the_backend(etcp):
     connection.send(b"".join(map(connection.seal, frames)))
     assert receive(tunnel.accept(), len(data)) == data
     assert connection.expect(peer.CREDIT, stream, skip=(peer.HEARTBEAT,)).stream == stream
+
+
+def test_a_backend_is_not_the_dial_itself(etcp):
+    """Nobody listens there, and the port is the next that the kernel gives to who connects."""
+    if os.geteuid() != 0 or [name for _, name in socket.if_nameindex()] != ["lo"]:
+        pytest.skip("machine: the network is everybody's")
+    port = 40000
+    tunnel = Tunnel(etcp, to="127.0.0.1:%d" % port, start=False)
+    tunnel.start_server()
+    connection = etcp.connect(tunnel.server)
+    ports = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
+    before = ports.read_text()
+    try:
+        ports.write_text("%d %d" % (port, port + 1))
+        for _ in range(4):
+            stream = connection.open("test")
+            assert connection.expect(peer.ERROR, stream).code == peer.CODE_CONNECT_FAILED
+        etcp.keep(socket.socket()).bind(("127.0.0.1", port))
+    finally:
+        ports.write_text(before)
 
 
 def test_a_unix_backend_whose_queue_is_full_is_waited_for(etcp):
