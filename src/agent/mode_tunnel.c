@@ -505,6 +505,9 @@ static void on_messages_finished(void *user, int exit_code)
     struct tunnel *tunnel = user;
 
     tunnel->message_over = true;
+    if (exit_code != EX_OK && tunnel->stopping) {
+        return; /* what is carried is being finished */
+    }
     if (exit_code != EX_OK) {
         tunnel->exit_code = exit_code;
         if (stop(&tunnel->mode, true)) {

@@ -186,12 +186,13 @@ bool dial_is_connected(int fd)
 static bool meets_itself(const struct dial *dial, const struct address *to)
 {
     static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    struct sockaddr_storage own = {0};
-    socklen_t len = sizeof(own);
-    struct address address;
+    struct sockaddr_storage own = {0}, peer = {0};
+    socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
 
-    if (to->any.sa_family == AF_UNIX || getsockname(dial->fd, (struct sockaddr *)&own, &len) != 0 ||
-        address_from_sockaddr((const struct sockaddr *)&own, len, &address) != 0 || !address_equal(&address, to)) {
+    /* Not `to`: all addresses of this machine may be meant by it. */
+    if (to->any.sa_family == AF_UNIX || getsockname(dial->fd, (struct sockaddr *)&own, &own_len) != 0 ||
+        getpeername(dial->fd, (struct sockaddr *)&peer, &peer_len) != 0 || own_len != peer_len ||
+        memcmp(&own, &peer, own_len) != 0) {
         return false;
     }
     (void)setsockopt(dial->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
@@ -201,9 +202,9 @@ static bool meets_itself(const struct dial *dial, const struct address *to)
 /* Tries the address of a Unix socket once more in a moment: others have filled its queue, which no event tells the end of. */
 static bool pause_dial(struct dial *dial, uint64_t left)
 {
-    dial->pause_us = dial->pause_us == 0             ? PAUSE_MIN_US
-                     : dial->pause_us < PAUSE_MAX_US ? 2 * dial->pause_us
-                                                     : PAUSE_MAX_US;
+    dial->pause_us = dial->pause_us == 0                 ? PAUSE_MIN_US
+                     : 2 * dial->pause_us < PAUSE_MAX_US ? 2 * dial->pause_us
+                                                         : PAUSE_MAX_US;
     dial->tried--;
     close_socket(dial);
     dial->state = DIAL_PAUSED;
@@ -221,6 +222,7 @@ static void try_addresses(struct dial *dial)
 
         if (left == 0) {
             dial->error = ETIMEDOUT;
+            dial->reason = dial->pause_us > 0 ? strdup("its queue of connections is full") : NULL;
             return;
         }
         dial->tried++;

@@ -112,11 +112,6 @@ void kept_rewind(struct kept *kept)
     kept->sent = 0;
 }
 
-bool kept_is_empty(const struct kept *kept)
-{
-    return kept->len == 0;
-}
-
 bool kept_has_sent(const struct kept *kept)
 {
     return kept->sent > 0;

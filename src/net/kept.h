@@ -34,8 +34,6 @@ ssize_t kept_send_from(struct kept *kept, struct link *link, struct etcp_stream 
 /* Another stream begins with it. */
 void kept_rewind(struct kept *kept);
 
-bool kept_is_empty(const struct kept *kept);
-
 /* Whether the stream has got anything. */
 bool kept_has_sent(const struct kept *kept);
 

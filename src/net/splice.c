@@ -741,6 +741,7 @@ void splice_free(struct splice *splice)
     TAILQ_INSERT_TAIL(&orphans->list, splice, place);
     orphans->count++;
     orphans->bytes += splice->counted;
+    reserve_window(splice, 0); /* no more will come */
     watch(splice);
     if (splice->error != 0) {
         destroy(splice, true);

@@ -366,6 +366,16 @@ def test_what_backends_do_not_read_has_a_bound(etcp):
         assert before - 300 < pair.tunnel.server.descriptors() <= before - 300 + 256 + 4
 
 
+def test_a_unix_backend_whose_queue_stays_full(etcp):
+    with unix_tunnel(etcp, service='connect_timeout = "200ms"') as pair:
+        listener = pair.tunnel.listener
+        listener.listen(0)
+        etcp.keep(socket.socket(socket.AF_UNIX)).connect(listener.getsockname())
+        assert pair.connect().recv(1) == b""  # a Unix socket knows no reset
+        pair.tunnel.server.log.wait('backend failed: .* reason="its queue of connections is full"')
+        pair.tunnel.agent.log.wait("refused by the server: timeout")
+
+
 @pytest.mark.parametrize("piece", (1000, 30000, 1 << 20))
 def test_unix_sockets_push_back(etcp, piece):
     """A Unix socket's buffer holds less the smaller the pieces are. What is taken while nobody reads is bounded; all arrives."""
