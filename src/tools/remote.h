@@ -37,16 +37,16 @@ enum {
     {                                                                                                        \
         NULL, 0, NULL, 0                                                                                     \
     }
-#define REMOTE_HELP                                                                                                   \
-    "  -c, --config FILE       take identity, server_key, network_key_file and suite from an agent's configuration\n" \
-    "      --identity FILE     our secret key (default: a new one for this call)\n"                                   \
-    "      --server-key KEY    accept only this key of the server; may be repeated\n"                                 \
-    "      --network-key FILE  the network key\n"                                                                     \
-    "      --suite NAME        auto, aes256gcm or chacha20poly1305\n"                                                 \
-    "  -v, --verbose           say what is going on\n"                                                                \
-    "      --help              print this and exit\n"                                                                 \
-    "\n"                                                                                                              \
-    "Without --server-key, the first key that a server shows is trusted and remembered in known_servers, as by\n"     \
+#define REMOTE_HELP                                                                                               \
+    "  -c, --config FILE       take keys, suite and heartbeat from an agent's configuration, not the server\n"    \
+    "      --identity FILE     our secret key (default: a new one for this call)\n"                               \
+    "      --server-key KEY    accept only this key of the server; may be repeated\n"                             \
+    "      --network-key FILE  the network key\n"                                                                 \
+    "      --suite NAME        auto, aes256gcm or chacha20poly1305\n"                                             \
+    "  -v, --verbose           say what is going on\n"                                                            \
+    "      --help              print this and exit\n"                                                             \
+    "\n"                                                                                                          \
+    "Without --server-key, the first key that a server shows is trusted and remembered in known_servers, as by\n" \
     "etcp-agent; another key is refused from then on.\n"
 
 struct remote_options {
