@@ -505,18 +505,18 @@ static void on_messages_finished(void *user, int exit_code)
     struct tunnel *tunnel = user;
 
     tunnel->message_over = true;
-    if (exit_code != EX_OK && tunnel->stopping) {
-        return; /* what is carried is being finished */
-    }
-    if (exit_code != EX_OK) {
-        tunnel->exit_code = exit_code;
-        if (stop(&tunnel->mode, true)) {
-            tunnel->owner->finished(tunnel->user, exit_code);
-        }
+    if (exit_code == EX_OK) {
+        log_message(LOG_LEVEL_INFO, "all messages have been echoed");
+        pool_main_release(tunnel->pool);
         return;
     }
-    log_message(LOG_LEVEL_INFO, "all messages have been echoed");
-    pool_main_release(tunnel->pool);
+    if (tunnel->stopping) {
+        return; /* what is carried is being finished */
+    }
+    tunnel->exit_code = exit_code;
+    if (stop(&tunnel->mode, true)) {
+        tunnel->owner->finished(tunnel->user, exit_code);
+    }
 }
 
 static void on_messages_give_up(void *user, const char *cause)

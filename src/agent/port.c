@@ -90,8 +90,11 @@ static bool accept_failed(struct port *port, int error)
 {
     static struct log_limit limit = LOG_LIMIT(5, 10000000);
 
-    if (error == EAGAIN || listener_lost_one(error)) {
-        return error != EAGAIN;
+    if (error == EAGAIN) {
+        return false;
+    }
+    if (listener_lost_one(error)) {
+        return true;
     }
     log_limited(&limit, loop_now_us(), LOG_LEVEL_WARNING, NULL, 0, "forward %s: accept paused: %s", port->name,
                 strerror(error));

@@ -202,9 +202,9 @@ static bool meets_itself(const struct dial *dial, const struct address *to)
 /* Tries the address of a Unix socket once more in a moment: others have filled its queue, which no event tells the end of. */
 static bool pause_dial(struct dial *dial, uint64_t left)
 {
-    dial->pause_us = dial->pause_us == 0                 ? PAUSE_MIN_US
-                     : 2 * dial->pause_us < PAUSE_MAX_US ? 2 * dial->pause_us
-                                                         : PAUSE_MAX_US;
+    const uint64_t pause_us = dial->pause_us == 0 ? PAUSE_MIN_US : 2 * dial->pause_us;
+
+    dial->pause_us = pause_us < PAUSE_MAX_US ? pause_us : PAUSE_MAX_US;
     dial->tried--;
     close_socket(dial);
     dial->state = DIAL_PAUSED;
