@@ -21,7 +21,7 @@
 
 enum {
     CONNECTING_MAX = 16, /* at a time, so that a server's limits on handshakes are not met */
-    SWEEP_PART = 4,      /* idle carriers are looked for so often in idle_close */
+    SWEEP_PART = 4,      /* of idle_close, for which surplus carriers may stay longer */
     SHARE_FROM = 8,      /* with so many carriers, quiet ones are shared before more are made */
     SHARE_STREAMS = 64,  /* of a quiet one, far below what a server allows */
 };
@@ -80,6 +80,7 @@ struct pool {
     size_t serving;                       /* of these, up and not leaving */
     size_t waiting;
     struct event *timer; /* surplus carriers, and the end of the hold */
+    uint64_t timer_due_us;
     uint64_t hold_until_us;
     uint64_t full_until_us;           /* until then a carrier may be full */
     char host[ADDRESS_TEXT_BYTES];    /* where the server is that has let us in last; "": none has, with this setup */
@@ -440,20 +441,43 @@ static bool may_make(const struct pool *pool)
            loop_now_us() >= pool->hold_until_us;
 }
 
-/* Has the timer run while there is something for it to do. */
+/* The one that has been idle for longest; NULL: none that could be ended. */
+static struct carrier *longest_idle(struct pool *pool)
+{
+    struct carrier *carrier = TAILQ_LAST(&pool->idle, carrier_list);
+
+    return carrier == &pool->main ? TAILQ_PREV(carrier, carrier_list, place) : carrier;
+}
+
+/* When the timer has something to do. Surplus carriers have a while more, so that those that fell idle at about the same time go
+ * together. */
+static uint64_t next_due(struct pool *pool, uint64_t now)
+{
+    const uint64_t idle_close_us = config_of(pool)->idle_close_us;
+    const struct carrier *idle = longest_idle(pool);
+    uint64_t due = pool->waiting > 0 ? now + HOLD_US : UINT64_MAX;
+
+    if (pool->hold_until_us > now && pool->hold_until_us < due) {
+        due = pool->hold_until_us;
+    }
+    if (idle != NULL && pool->idle_count > config_of(pool)->spare_connections) {
+        const uint64_t close_us = idle->idle_since_us + idle_close_us + idle_close_us / SWEEP_PART;
+
+        due = close_us < due ? close_us : due;
+    }
+    return due;
+}
+
 static void arm_timer(struct pool *pool)
 {
-    uint64_t after = config_of(pool)->idle_close_us / SWEEP_PART;
-    struct timeval timeout;
+    const uint64_t now = loop_now_us();
+    const uint64_t due = next_due(pool, now);
+    const uint64_t after = due > now ? due - now : 0;
+    const struct timeval timeout = {.tv_sec = (time_t)(after / 1000000u), .tv_usec = (suseconds_t)(after % 1000000u)};
 
-    if (event_pending(pool->timer, EV_TIMEOUT, NULL) ||
-        (pool->waiting == 0 && pool->idle_count <= config_of(pool)->spare_connections &&
-         loop_now_us() >= pool->hold_until_us)) {
-        return;
+    if (due < pool->timer_due_us && event_add(pool->timer, &timeout) == 0) {
+        pool->timer_due_us = due; /* without memory the next stream tries again */
     }
-    after = after < HOLD_US ? after : HOLD_US;
-    timeout = (struct timeval){.tv_sec = (time_t)(after / 1000000u), .tv_usec = (suseconds_t)(after % 1000000u)};
-    (void)event_add(pool->timer, &timeout); /* without memory the next stream tries again */
 }
 
 void pool_want(struct pool *pool, size_t waiting)
@@ -617,6 +641,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    pool->timer_due_us = UINT64_MAX;
     for (; carrier != NULL && surplus > 0; carrier = previous) {
         previous = TAILQ_PREV(carrier, carrier_list, place);
         if (carrier->client != NULL && now - carrier->idle_since_us >= config_of(pool)->idle_close_us) {
@@ -641,6 +666,7 @@ int pool_new(struct loop *loop, struct setup *setup, const struct pool_handler *
     pool->setup = setup_hold(setup);
     pool->handler = handler;
     pool->user = user;
+    pool->timer_due_us = UINT64_MAX;
     pool->main.pool = pool;
     TAILQ_INIT(&pool->idle);
     TAILQ_INIT(&pool->others);

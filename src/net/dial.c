@@ -181,18 +181,22 @@ bool dial_is_connected(int fd)
     return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLOUT | POLLERR | POLLHUP)) == POLLOUT;
 }
 
+static in_port_t port_of(const struct address *address)
+{
+    return address->any.sa_family == AF_INET6 ? address->in6.sin6_port : address->in.sin_port;
+}
+
 /* Where nobody listens on a port that the kernel gives out itself, a socket can be connected to itself. That one leaves nothing behind
  * when it is closed, or the port would be taken for a minute. */
 static bool meets_itself(const struct dial *dial, const struct address *to)
 {
     static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    struct sockaddr_storage own = {0}, peer = {0};
-    socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
+    struct address own = {.len = sizeof(own.un)}, peer = {.len = sizeof(peer.un)};
 
-    /* Not `to`: all addresses of this machine may be meant by it. */
-    if (to->any.sa_family == AF_UNIX || getsockname(dial->fd, (struct sockaddr *)&own, &own_len) != 0 ||
-        getpeername(dial->fd, (struct sockaddr *)&peer, &peer_len) != 0 || own_len != peer_len ||
-        memcmp(&own, &peer, own_len) != 0) {
+    /* The address is not compared with `to`: all addresses of this machine may be meant by it. */
+    if (to->any.sa_family == AF_UNIX || getsockname(dial->fd, &own.any, &own.len) != 0 ||
+        port_of(&own) != port_of(to) || getpeername(dial->fd, &peer.any, &peer.len) != 0 ||
+        !address_equal(&own, &peer)) {
         return false;
     }
     (void)setsockopt(dial->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));

@@ -206,6 +206,14 @@ bool link_seal_control(struct link *link)
 
 /* ---- Closing --------------------------------------------------------------------------------------------------------- */
 
+/* Whether the peer's FIN has come right behind its Goodbye. */
+static bool has_finished(const struct link *link)
+{
+    uint8_t byte = 0;
+
+    return link->end.by_peer && recv(link->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 /* Section 3, Closing: the last words, then linger so that no reset overtakes them. */
 static void close_on(struct link *link)
 {
@@ -223,7 +231,7 @@ static void close_on(struct link *link)
     if (link->backlog != NULL) {
         return;
     }
-    if (link->end.sent_bytes == 0 || link->eof || shutdown(link->fd, SHUT_WR) != 0) {
+    if (link->end.sent_bytes == 0 || link->eof || has_finished(link) || shutdown(link->fd, SHUT_WR) != 0) {
         set_state(link, LINK_ENDED);
         return;
     }

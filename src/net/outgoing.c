@@ -191,7 +191,8 @@ static void write_batch(struct link *link)
 
     if (batch->count > 0) {
         etcp_pool_rest(link->loop->pool); /* the peer may see an end of the work in what it gets */
-        n = pieces_send(link->fd, batch->pieces, batch->count);
+        /* Last words go in one segment with the FIN: the peer wakes up once. */
+        n = pieces_send(link->fd, batch->pieces, batch->count, etcp_conn_closing(link->conn) ? MSG_MORE : 0);
         if (n < 0 && !may_try_again(errno)) {
             link_fail(link, errno);
             return;

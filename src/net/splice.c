@@ -122,7 +122,9 @@ void splice_prepare_socket(int fd, uint64_t keepalive_us, uint64_t user_timeout_
         (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, sizeof(keepalive));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
+    if (user_timeout_ms > 0) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
+    }
 }
 
 /* Whether the peer has reset the connection: not asked for with SO_ERROR, which would forget it. */
@@ -307,7 +309,7 @@ static void count_taken(struct splice *splice, size_t len)
 /* Writes what the socket takes; returns how much, or 0 after a failure, which is noted. */
 static size_t write_pieces(struct splice *splice, struct iovec *pieces, int count)
 {
-    ssize_t n = pieces_send(splice->fd, pieces, count);
+    ssize_t n = pieces_send(splice->fd, pieces, count, 0);
 
     if (n < 0) {
         if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM) {
