@@ -381,6 +381,9 @@ static void on_event(struct link *link, const struct etcp_event *event, void *us
         return;
     case ETCP_EVENT_END:
         hear_goodbye(client, event);
+        if (client->handler->dismissed != NULL && (client->state == STATE_UP || client->committed)) {
+            client->handler->dismissed(client, client->user);
+        }
         return;
     case ETCP_EVENT_UP:
         client->up_due = true;

@@ -69,6 +69,9 @@ struct client_handler {
     void (*up)(struct client *client, struct link *link, void *user);
     /* An event after `up`, but ETCP_EVENT_END, which `closed` tells. */
     void (*event)(struct client *client, struct link *link, const struct etcp_event *event, void *user);
+    /* The server has said Goodbye after `up`, or after `introduced` was of use: nothing can be opened any more, and `closed` follows.
+     * May be NULL. */
+    void (*dismissed)(struct client *client, void *user);
     /* As in struct link_handler, after `up`. */
     void (*writable)(struct client *client, struct link *link, void *user);
     /* The last call, from the loop, never from inside another call on the client; it is freed on return. The link is gone

@@ -57,6 +57,7 @@ struct carrier {
     bool draining;                      /* takes no more streams */
     bool reserved;                      /* the main one: has other work */
     bool ending;                        /* we have said goodbye */
+    bool dismissed;                     /* or the server has */
     bool busy;                          /* not quiet when it was looked at last */
     bool announced;                     /* the server has said that it shuts down */
     size_t full_at;                     /* more streams were too many, as it seemed then */
@@ -110,6 +111,11 @@ void **carrier_user(struct carrier *carrier)
     return &carrier->user;
 }
 
+static bool is_leaving(const struct carrier *carrier)
+{
+    return carrier->draining || carrier->ending || carrier->dismissed;
+}
+
 /* ---- Lists ----------------------------------------------------------------------------------------------------------- */
 
 static void list_remove(struct carrier *carrier)
@@ -132,7 +138,7 @@ static void list_add(struct carrier *carrier, bool idle)
 /* Moves it to the list where it belongs. */
 static void list_again(struct carrier *carrier)
 {
-    bool idle = carrier->is_up && carrier->streams == 0 && !carrier->draining && !carrier->reserved && !carrier->ending;
+    bool idle = carrier->is_up && carrier->streams == 0 && !is_leaving(carrier) && !carrier->reserved;
 
     if (idle != carrier->listed_idle) {
         list_remove(carrier);
@@ -142,11 +148,6 @@ static void list_again(struct carrier *carrier)
 }
 
 /* ---- Carriers of its own --------------------------------------------------------------------------------------------- */
-
-static bool is_leaving(const struct carrier *carrier)
-{
-    return carrier->draining || carrier->ending;
-}
 
 static void set_early(struct carrier *carrier, bool early)
 {
@@ -168,9 +169,20 @@ static void leave(struct carrier *carrier, bool *flag)
     list_again(carrier);
 }
 
+static void hold(struct pool *pool)
+{
+    pool->hold_until_us = loop_now_us() + HOLD_US;
+}
+
+/* Whether it was sent away as soon as it was there: the next one would be, too. */
+static bool is_brief(const struct carrier *carrier)
+{
+    return !carrier->is_up || loop_now_us() - carrier->up_us < HOLD_US;
+}
+
 static void end_carrier(struct carrier *carrier, const char *reason)
 {
-    if (carrier->client != NULL && !carrier->ending) {
+    if (carrier->client != NULL && !carrier->ending && !carrier->dismissed) {
         leave(carrier, &carrier->ending);
         client_goodbye(carrier->client, ETCP_CODE_OK, reason);
     }
@@ -242,11 +254,10 @@ static void on_up(struct client *client, struct link *link, void *user)
 static void announce(struct carrier *carrier)
 {
     struct pool *pool = carrier->pool;
-    const uint64_t now = loop_now_us();
 
     carrier->announced = true;
-    if (carrier->client != NULL && now - carrier->up_us < HOLD_US) {
-        pool->hold_until_us = now + HOLD_US;
+    if (carrier->client != NULL && is_brief(carrier)) {
+        hold(pool);
     }
     if (carrier->streams == 0) {
         end_carrier(carrier, NULL);
@@ -275,6 +286,17 @@ static void on_event(struct client *client, struct link *link, const struct etcp
     carrier_event(user, event);
 }
 
+static void on_dismissed(struct client *client, void *user)
+{
+    struct carrier *carrier = user;
+
+    (void)client;
+    leave(carrier, &carrier->dismissed);
+    if (is_brief(carrier)) {
+        hold(carrier->pool);
+    }
+}
+
 /* Its streams are gone; returns how many will not be tried again. */
 static size_t lose(struct carrier *carrier, bool settled)
 {
@@ -294,7 +316,6 @@ static void on_closed(struct client *client, const struct client_end *end, void 
 {
     struct carrier *carrier = user;
     struct pool *pool = carrier->pool;
-    const bool brief = !carrier->is_up || loop_now_us() - carrier->up_us < HOLD_US;
     size_t ended = 0;
 
     if (is_leaving(carrier)) {
@@ -310,8 +331,8 @@ static void on_closed(struct client *client, const struct client_end *end, void 
     if (!carrier->is_up && carrier->link != NULL) {
         pool->wary_until_us = carrier->ending ? pool->wary_until_us : loop_now_us() + WARY_US;
     }
-    if (!carrier->ending && (brief || !end->well)) {
-        pool->hold_until_us = loop_now_us() + HOLD_US;
+    if (!carrier->ending && (is_brief(carrier) || !end->well)) {
+        hold(pool);
     }
     ended = lose(carrier, end->settled);
     log_message(ended == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
@@ -332,6 +353,7 @@ static const struct client_handler client_handler = {
     .introduced = on_introduced,
     .up = on_up,
     .event = on_event,
+    .dismissed = on_dismissed,
     .closed = on_closed,
 };
 
@@ -488,7 +510,7 @@ void pool_want(struct pool *pool, size_t waiting)
     while (may_make(pool) && pool->connecting < CONNECTING_MAX &&
            pool->connecting - pool->early - pool->parting + count_ready(pool) < wanted) {
         if (make_carrier(pool) != 0) {
-            pool->hold_until_us = loop_now_us() + HOLD_US;
+            hold(pool);
         }
     }
     arm_timer(pool);

@@ -130,9 +130,10 @@ def test_the_client_goes_before_the_answer(world):
 # ---- A server that sends everybody away but the first
 
 
-@pytest.mark.parametrize("when", ("at once", "a moment later"))
+@pytest.mark.parametrize("when", ("at once", "a moment later", "without an end"))
 def test_it_is_not_asked_again_at_once(etcp, when):
-    """A well-meant Goodbye, so that no failure tells it: the connection that is there has the next stream."""
+    """A well-meant Goodbye, so that no failure tells it: the connection that is there has the next stream. Also as long as the server
+    has not closed the one that it has ended."""
     world = World(etcp, max_connections=4, spare_connections=1)
     world.connect(b"first")
     opened(world.first, b"first")
@@ -140,7 +141,9 @@ def test_it_is_not_asked_again_at_once(etcp, when):
     if when != "at once":
         let_in(second)
         second.heartbeat()
-    end(second)
+    second.goodbye(peer.CODE_OK)
+    if when != "without an end":
+        second.shutdown()
     second.frames_to_end()
     client = world.connect(b"next")
     carries(world.first, opened(world.first, b"next"), client, 4)
