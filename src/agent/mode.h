@@ -17,6 +17,7 @@ struct config_agent;
 struct link;
 struct loop;
 struct mode;
+struct port;
 struct setup;
 
 /* What a mode asks of its owner. Both may be called inside the functions of struct mode_type; the mode's connection then
@@ -33,12 +34,13 @@ struct mode_owner {
     const char *(*cause)(void *user);
 };
 
-/* What a mode is at, for status; the text is borrowed until the mode changes. */
+/* What a mode is at, for status; text and ports are borrowed until the mode changes. */
 struct mode_view {
     const char *service;
     uint32_t echoed, count;               /* messages */
     size_t waiting, carried;              /* local connections */
     size_t connections, idle_connections; /* for them, the connector's included */
+    const struct port *ports;             /* where they come from; NULL: none */
 };
 
 struct mode_type {

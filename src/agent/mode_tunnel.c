@@ -87,6 +87,7 @@ static void local_free(struct local *local)
     if (local->carrier != NULL) {
         local_alight(local);
         local_remove(&tunnel->carried, local);
+        local->port->carried--;
     } else {
         local_remove(&tunnel->waiting, local);
     }
@@ -98,6 +99,13 @@ static void local_free(struct local *local)
     port_leave(local->port);
     free(local->peer);
     free(local);
+}
+
+/* It will not be carried, or not any longer: for want of a connection, of a place, or of the server's consent. */
+static void refuse(const struct local *local, const char *what, const char *why)
+{
+    local->port->refused++;
+    local_log(local, LOG_LEVEL_WARNING, what, why);
 }
 
 static void check_stopped(struct tunnel *tunnel);
@@ -195,6 +203,7 @@ static int attach(struct tunnel *tunnel, struct local *local, struct carrier *ca
     }
     local_remove(&tunnel->waiting, local);
     local_append(&tunnel->carried, local);
+    local->port->carried++;
     local->carried_us = loop_now_us();
     local->heard = false;
     if (carrier_is_up(carrier)) {
@@ -223,7 +232,7 @@ static void on_waited(evutil_socket_t fd, short what, void *arg)
                    local->why != NULL ? local->why : "", local->why != NULL ? ", and " : "",
                    local->why != NULL ? "other " : "", (double)local->port->wait_us / 1e6, cause[0] != '\0' ? ": " : "",
                    cause);
-    local_log(local, LOG_LEVEL_WARNING, "reset", text);
+    refuse(local, "reset", text);
     if (local->carrier != NULL) { /* the server has been sent its stream, but does not answer */
         struct link *link = carrier_link(local->carrier);
 
@@ -259,7 +268,7 @@ static void limit_waits(struct tunnel *tunnel)
         previous = TAILQ_PREV(local, local_queue, place);
         local->deadline_us = loop_now_us() + local->port->wait_us;
         if (!start_waiting(local)) {
-            local_log(local, LOG_LEVEL_WARNING, "reset", strerror(ENOMEM));
+            refuse(local, "reset", strerror(ENOMEM));
             local_free(local);
         }
     }
@@ -309,7 +318,7 @@ static void on_arrived(struct port *port, int fd, const struct address *from, vo
     port_enter(port);
     local_append(&tunnel->waiting, local);
     if (port->connections > port->max_connections) {
-        local_log(local, LOG_LEVEL_WARNING, "reset", "forward.max_connections are open");
+        refuse(local, "reset", "forward.max_connections are open");
         local_free(local);
         return;
     }
@@ -368,6 +377,7 @@ static bool take_back(struct local *local, const char *why, bool anew)
     local->why = why;
     local->tries += anew;
     local_remove(&tunnel->carried, local);
+    local->port->carried--;
     local_alight(local);
     local_prepend(&tunnel->waiting, local);
     local_log(local, LOG_LEVEL_DEBUG, "waits for another stream", why);
@@ -402,9 +412,11 @@ static void refused(struct local *local, const struct etcp_event *event)
 
     client_explain_refusal(local->port->service, event, &refusal);
     (void)snprintf(text, sizeof(text), "%s%s", refusal.what, refusal.advice);
-    /* A reset is what TCP connections end with now and then. */
-    local_log(local, event->code == ETCP_CODE_RESET ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
-              event->code == ETCP_CODE_RESET ? "reset by the server's side" : "refused by the server", text);
+    if (event->code == ETCP_CODE_RESET) { /* what TCP connections end with now and then */
+        local_log(local, LOG_LEVEL_DEBUG, "reset by the server's side", text);
+    } else {
+        refuse(local, "refused by the server", text);
+    }
     local_end(local, ETCP_CODE_OK, NULL);
 }
 
@@ -657,6 +669,7 @@ static void view(struct mode *mode, struct mode_view *ret_view)
     }
     ret_view->waiting = tunnel->waiting.count;
     ret_view->carried = tunnel->carried.count;
+    ret_view->ports = tunnel->ports.first;
     pool_count(tunnel->pool, &ret_view->connections, &ret_view->idle_connections);
 }
 
@@ -702,7 +715,7 @@ static bool stop(struct mode *mode, bool at_once)
     tunnel->stopping = true;
     ports_take(&tunnel->ports, NULL);
     while (!TAILQ_EMPTY(&tunnel->waiting.queue)) {
-        local_log(TAILQ_FIRST(&tunnel->waiting.queue), LOG_LEVEL_WARNING, "reset", "the agent is stopped");
+        refuse(TAILQ_FIRST(&tunnel->waiting.queue), "reset", "the agent is stopped");
         local_free(TAILQ_FIRST(&tunnel->waiting.queue));
     }
     if (at_once || event_add(tunnel->drain, &timeout) != 0) {

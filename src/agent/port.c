@@ -54,6 +54,7 @@ static void port_free(struct port *port)
 void port_enter(struct port *port)
 {
     port->connections++;
+    port->accepted++;
 }
 
 /* A port that is no longer configured goes with its last connection. */

@@ -27,10 +27,11 @@ struct port {
     uint64_t wait_us;
     uint32_t max_connections;
     uint64_t keepalive_us, user_timeout_us;
-    uint32_t connections;
-    struct event *pause; /* runs while nothing can be accepted */
-    struct port *renews; /* a new one: the one that listens already, whose values these are */
-    bool stays;          /* is configured still */
+    uint32_t connections, carried; /* the latter of the former */
+    uint64_t accepted, refused; /* since it listens; refused: reset before they were carried, or by the server's word */
+    struct event *pause;        /* runs while nothing can be accepted */
+    struct port *renews;        /* a new one: the one that listens already, whose values these are */
+    bool stays;                 /* is configured still */
 };
 
 struct ports {

@@ -12,9 +12,11 @@
 #include <etcp/etcp.h>
 
 #include "agent/connector.h"
+#include "agent/port.h"
 #include "base/json.h"
 #include "config/agent.h"
 #include "net/link.h"
+#include "net/listener.h"
 #include "net/loop.h"
 #include "net/metrics.h"
 #include "net/publishers.h"
@@ -116,6 +118,29 @@ static void write_servers(const struct connector_view *view, uint64_t now, struc
     json_close_array(json);
 }
 
+static void write_forwards(const struct port *port, struct json *json)
+{
+    char text[ADDRESS_TEXT_BYTES];
+
+    json_key(json, "forwards");
+    json_open_array(json);
+    for (; port != NULL; port = port->next) {
+        if (port->listener != NULL) {
+            address_format(&port->listener->actual, text);
+        }
+        json_open_object(json);
+        json_member_text(json, "name", port->name);
+        json_member_text(json, "listening", port->listener != NULL ? text : NULL);
+        json_member_text(json, "service", port->service);
+        json_member_number(json, "open", port->carried);
+        json_member_number(json, "waiting", port->connections - port->carried);
+        json_member_number(json, "accepted_total", port->accepted);
+        json_member_number(json, "refused_total", port->refused);
+        json_close_object(json);
+    }
+    json_close_array(json);
+}
+
 static char *write_status(const struct report *report, const struct connector_view *view, size_t *ret_len)
 {
     const uint64_t now = loop_now_us();
@@ -151,6 +176,7 @@ static char *write_status(const struct report *report, const struct connector_vi
     json_member_number(&json, "server_connections", view->mode.connections);
     json_member_number(&json, "idle_server_connections", view->mode.idle_connections);
     json_close_object(&json);
+    write_forwards(view->mode.ports, &json);
     json_key(&json, "totals");
     json_open_object(&json);
     json_member_number(&json, "attempts_total", view->history->attempts);
@@ -165,6 +191,24 @@ static char *write_status(const struct report *report, const struct connector_vi
 }
 
 /* ---- Metrics --------------------------------------------------------------------------------------------------------------- */
+
+/* Only those that listen: one that does not may have the name of one that does. */
+static void write_forward_metrics(const struct port *ports, struct metrics *m)
+{
+    metrics_counter(m, NAME("forward_accepted_total"), "Local connections that a forward has accepted.");
+    for (const struct port *port = ports; port != NULL; port = port->next) {
+        if (port->listener != NULL) {
+            metrics_number(m, "forward", port->name, port->accepted);
+        }
+    }
+    metrics_counter(m, NAME("forward_refused_total"),
+                    "Of these, reset for want of a connection or of a place, or by the server's word.");
+    for (const struct port *port = ports; port != NULL; port = port->next) {
+        if (port->listener != NULL) {
+            metrics_number(m, "forward", port->name, port->refused);
+        }
+    }
+}
 
 static char *write_metrics(const struct report *report, const struct connector_view *view, size_t *ret_len)
 {
@@ -200,6 +244,7 @@ static char *write_metrics(const struct report *report, const struct connector_v
     metrics_gauge_number(&m, NAME("forwarded_connections"), "Local connections that are carried.", view->mode.carried);
     metrics_gauge_number(&m, NAME("forwarded_waiting"), "Local connections that wait for one to the server.",
                          view->mode.waiting);
+    write_forward_metrics(view->mode.ports, &m);
     metrics_gauge_number(&m, NAME("server_connections"), "Connections to the server that are there for forwards.",
                          view->mode.connections);
     metrics_gauge_number(&m, NAME("idle_server_connections"), "Of these, idle ones.", view->mode.idle_connections);

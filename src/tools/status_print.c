@@ -463,6 +463,37 @@ static void print_connections(const struct status_style *style, const json_t *co
     free(sorted);
 }
 
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* How many keys there are among the connections: an agent may have several. One without a key is somebody else each time. */
+static size_t count_agents(const json_t *connections)
+{
+    const char **keys = calloc(json_array_size(connections) + 1, sizeof(*keys));
+    const json_t *connection = NULL;
+    size_t i = 0, keyed = 0, count = 0;
+
+    json_array_foreach(connections, i, connection)
+    {
+        const char *key = text_of(connection, "public_key");
+
+        count += key == NULL || keys == NULL;
+        if (key != NULL && keys != NULL) {
+            keys[keyed++] = key;
+        }
+    }
+    if (keyed > 0) {
+        qsort(keys, keyed, sizeof(*keys), compare_texts);
+    }
+    for (i = 0; i < keyed; i++) {
+        count += i == 0 || strcmp(keys[i], keys[i - 1]) != 0;
+    }
+    free(keys);
+    return count;
+}
+
 static void print_server(const json_t *document, const struct status_style *style)
 {
     const json_t *totals = json_object_get(document, "totals");
@@ -470,9 +501,10 @@ static void print_server(const json_t *document, const struct status_style *styl
 
     format_list(json_object_get(document, "listening"), SIZE_MAX, text, sizeof(text));
     print_line(style, "listening", text);
-    (void)snprintf(
-        text, sizeof(text), "%" PRIu64 " connected, %" PRIu64 " in a handshake, %" PRIu64 " accepted since the start",
-        number_of(totals, "connections"), number_of(totals, "handshakes"), number_of(totals, "accepted_total"));
+    (void)snprintf(text, sizeof(text),
+                   "%zu; %" PRIu64 " connections, %" PRIu64 " in a handshake, %" PRIu64 " accepted since the start",
+                   count_agents(json_object_get(document, "connections")), number_of(totals, "connections"),
+                   number_of(totals, "handshakes"), number_of(totals, "accepted_total"));
     print_line(style, "agents", text);
     (void)snprintf(text, sizeof(text), "%" PRIu64 " open, %" PRIu64 " since the start", number_of(totals, "streams"),
                    number_of(totals, "streams_total"));
@@ -515,6 +547,33 @@ static void print_servers(const struct status_style *style, const json_t *server
     table_print(&table, style);
 }
 
+static void print_forwards(const struct status_style *style, const json_t *forwards)
+{
+    static const struct column columns[] = {
+        {"FORWARD", false, 0}, {"LISTENING", false, 1}, {"SERVICE", false, 2}, {"OPEN", true, 0},
+        {"WAITING", true, 0},  {"ACCEPTED", true, 3},   {"REFUSED", true, 0},
+    };
+    struct table table;
+    const json_t *forward = NULL;
+    size_t row = 0;
+
+    if (json_array_size(forwards) == 0 ||
+        !table_init(&table, columns, sizeof(columns) / sizeof(columns[0]), json_array_size(forwards))) {
+        return;
+    }
+    json_array_foreach(forwards, row, forward)
+    {
+        set_text(&table, row, 0, text_of(forward, "name"));
+        set_text(&table, row, 1, text_of(forward, "listening"));
+        set_text(&table, row, 2, text_of(forward, "service"));
+        set_number(&table, row, 3, number_of(forward, "open"));
+        set_number(&table, row, 4, number_of(forward, "waiting"));
+        set_number(&table, row, 5, number_of(forward, "accepted_total"));
+        set_number(&table, row, 6, number_of(forward, "refused_total"));
+    }
+    table_print(&table, style);
+}
+
 static void print_connection(const struct status_style *style, const json_t *connection)
 {
     char server[CELL_BYTES], address[CELL_BYTES], suite[CELL_BYTES], since[CELL_BYTES], silent[CELL_BYTES];
@@ -538,6 +597,8 @@ static void print_agent(const json_t *document, const struct status_style *style
 {
     const json_t *connection = json_object_get(document, "connection");
     const json_t *messages = json_object_get(document, "messages");
+    const json_t *forwarded = json_object_get(document, "forwarded");
+    const json_t *forwards = json_object_get(document, "forwards");
     const json_t *failure = json_object_get(document, "last_failure");
     char text[TEXT_BYTES], service[CELL_BYTES], due[CELL_BYTES];
 
@@ -558,7 +619,15 @@ static void print_agent(const json_t *document, const struct status_style *style
                        number_of(messages, "count"), service);
         print_line(style, "messages", text);
     }
+    if (json_array_size(forwards) > 0) {
+        (void)snprintf(text, sizeof(text),
+                       "%" PRIu64 " open, %" PRIu64 " waiting; %" PRIu64 " connections to the server, %" PRIu64 " idle",
+                       number_of(forwarded, "open"), number_of(forwarded, "waiting"),
+                       number_of(forwarded, "server_connections"), number_of(forwarded, "idle_server_connections"));
+        print_line(style, "forwarded", text);
+    }
     print_servers(style, json_object_get(document, "servers"));
+    print_forwards(style, forwards);
 }
 
 void status_print(const json_t *document, const struct status_style *style)

@@ -13,7 +13,7 @@ LOGGED = re.compile(r"^    (\d{4}-\d\d-\d\d .*)$", re.M)
 VARIABLE = (
     (r"^\d{4}-\d\d-\d\d [\d:.]+ ", "TIME "),
     (r"etcp-pub-[\w-]{48}", "KEY"),
-    (r"/[^ ,]*/(\w+\.key)", r"FOLDER/\1"),
+    (r"/[^ ,]*/(\w+\.(?:key|conf))", r"FOLDER/\1"),
     (r"(?:server\.example|[\d.]+):\d+", "ADDRESS"),
     (r"duration=[\d.]+s", "duration=TIME"),
     (r"[\d.]+ s$", "TIME"),

@@ -11,6 +11,7 @@ import pytest
 
 import etcp_peer as peer
 from harness import EX_CONFIG, EX_UNAVAILABLE, TIMEOUT, eventually, free_port
+from tunnel import Tunnel, exchange as converse, is_reset
 
 CLIENTS_MAX = 16
 METRICS = 'metrics { bind = "127.0.0.1:0" }\n'
@@ -163,6 +164,26 @@ def test_the_agent_s_numbers(etcp):
     assert get(address, "/healthz") == (200, "ok\n")
     eventually(lambda: scrape(address)["etcp_agent_failures_total", None] >= 2, "failures are counted")
     assert scrape(address)["etcp_agent_connected", None] == 0
+
+
+def test_forwards_by_name(etcp):
+    """One whose last connection goes on after it was moved is not told twice."""
+    tunnel = Tunnel(etcp, forward="max_connections = 1", start=False)
+    tunnel.forward += METRICS
+    tunnel.start_server()
+    tunnel.start_agent(tunnel.server.port)
+    address = ("127.0.0.1", metrics_port(tunnel.agent))
+    client, backend = tunnel.pair()
+    converse(client, backend)
+    assert is_reset(tunnel.connect())
+    numbers = scrape(address)
+    assert numbers["etcp_agent_forward_accepted_total", "test"] == 2
+    assert numbers["etcp_agent_forward_refused_total", "test"] == 1
+    config = etcp.path / "agent.conf"
+    config.write_text(config.read_text().replace('listen = "127.0.0.1:0"', 'listen = "127.0.0.1:%d"' % free_port()))
+    assert reload(tunnel.agent)
+    assert scrape(address)["etcp_agent_forward_accepted_total", "test"] == 0
+    converse(client, backend)
 
 
 def test_promtool_agrees(etcp):

@@ -14,6 +14,7 @@ import pytest
 
 import etcp_peer as peer
 from harness import EX_NOPERM, EX_UNAVAILABLE, EX_USAGE, TIMEOUT, eventually, free_port, machine_skip
+from tunnel import Tunnel, exchange, is_reset
 
 EX_DATAERR = 65
 CLIENTS_MAX = 16  # that a daemon serves at once
@@ -185,6 +186,62 @@ def test_an_agent_that_waits(etcp):
     assert document["failed_attempts"] == 1 and document["last_failure"]["cause"] == "Connection refused"
 
 
+def other_forward(service):
+    return 'forward "other" { listen = "127.0.0.1:0" service = "%s" }\n' % service
+
+
+def forward_numbers(agent):
+    """By name: open, waiting, accepted, refused."""
+    return {
+        one["name"]: (one["open"], one["waiting"], one["accepted_total"], one["refused_total"])
+        for one in status(agent)["forwards"]
+    }
+
+
+def test_forwards_and_what_they_do(etcp):
+    tunnel = Tunnel(etcp, forward="max_connections = 1", start=False)
+    tunnel.forward += other_forward("nosuch")
+    tunnel.start_server()
+    tunnel.start_agent(tunnel.server.port)
+    assert forward_numbers(tunnel.agent) == {"test": (0, 0, 0, 0), "other": (0, 0, 0, 0)}
+    other = int(tunnel.agent.log.wait(r"listening on 127\.0\.0\.1:(\d+): forward other").group(1))
+    client, backend = tunnel.pair()
+    exchange(client, backend)
+    assert is_reset(tunnel.connect()) and is_reset(tunnel.connect(("127.0.0.1", other)))
+    assert forward_numbers(tunnel.agent) == {"test": (1, 0, 2, 1), "other": (0, 0, 1, 1)}
+    listening = [one["listening"] for one in status(tunnel.agent)["forwards"]]
+    assert listening == ["127.0.0.1:%d" % port for port in (tunnel.address[1], other)]
+    shown = etcp.finished("etcp", "status", status_socket(tunnel.agent)).out.text
+    assert re.search(r"^  forwarded +1 open, 0 waiting; \d connections to the server, \d idle$", shown, re.M)
+    assert re.search(r"^  FORWARD +LISTENING +SERVICE +OPEN +WAITING +ACCEPTED +REFUSED$", shown, re.M)
+    assert re.search(r"^  test +127\.0\.0\.1:%d +test +1 +0 +2 +1$" % tunnel.address[1], shown, re.M)
+    # One that is gone from the configuration is there until its last connection has ended.
+    config = etcp.path / "agent.conf"
+    config.write_text(config.read_text().replace(tunnel.forward, other_forward("nosuch")))
+    assert reload(tunnel.agent)
+    gone = only([one for one in status(tunnel.agent)["forwards"] if one["listening"] is None])
+    assert gone["name"] == "test" and gone["open"] == 1 and forward_numbers(tunnel.agent)["other"] == (0, 0, 1, 1)
+    exchange(client, backend)
+    client.close()
+    backend.close()
+    eventually(lambda: list(forward_numbers(tunnel.agent)) == ["other"], "the end of the forward that is gone")
+
+
+def test_forwards_that_wait(etcp):
+    """Without a server: they wait, and are refused when their time is over."""
+    tunnel = Tunnel(etcp, forward='wait = "300ms"', start=False)
+    tunnel.start_agent(free_port(), wait=False)
+    client = tunnel.connect()
+    assert is_reset(client)
+    assert forward_numbers(tunnel.agent) == {"test": (0, 0, 1, 1)}
+    config = etcp.path / "agent.conf"
+    config.write_text(config.read_text().replace("300ms", "60s"))
+    assert reload(tunnel.agent)
+    client = tunnel.connect()
+    eventually(lambda: forward_numbers(tunnel.agent) == {"test": (0, 1, 2, 1)}, "a connection that waits")
+    client.close()
+
+
 def test_a_server_s_words_are_escaped(etcp):
     """Control characters in a reason never reach a terminal, neither from the agent nor from the tool."""
     listener = etcp.listener()
@@ -218,6 +275,7 @@ def test_the_tool_shows_both(etcp):
         assert shown.status == 0 or os.path.exists("/run/etcp/%s/status.sock" % which)  # the machine's own may be dead
         assert "\x1b" not in shown.out.text
     shown = etcp.finished("etcp", "status", runtime / "etcp" / "server" / "status.sock")
+    assert re.search(r"^  agents +1; \d connections, 0 in a handshake, \d accepted since the start$", shown.out.text, re.M)
     assert re.search(r"^  AGENT +ADDRESS +CONNECTED +HEARD +ROUND TRIP", shown.out.text, re.M)
     assert re.search(r"^  agent +127\.0\.0\.1:\d+ ", shown.out.text, re.M)
     # Where the machine itself runs a server, that one is shown as well.
