@@ -2,8 +2,6 @@
 """`congestion_control`: the sockets of the daemons have it, which is asked of the sockets themselves; and one that the kernel does
 not have is an error wherever a configuration is read."""
 
-import ctypes
-import os
 import pathlib
 import signal
 import socket
@@ -11,45 +9,21 @@ import socket
 import pytest
 
 from harness import EX_CONFIG, machine_skip
-from tunnel import Tunnel, exchange
+from tunnel import Tunnel, exchange, of_sockets
 
 LISTED = pathlib.Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
-SYS_PIDFD_GETFD = 438  # on every architecture
 UNKNOWN = "no-such-thing"
 
 
-def of_sockets(program):
-    """{(local port, remote port): congestion control} of a program's TCP sockets; a listener's remote port is None."""
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    found = {}
-    pidfd = os.pidfd_open(program.pid)
-    try:
-        for name in os.listdir("/proc/%d/fd" % program.pid):
-            number = call(SYS_PIDFD_GETFD, pidfd, int(name), 0)
-            if number < 0:
-                continue  # closed meanwhile
-            try:
-                with socket.socket(fileno=number) as sock:
-                    if sock.family != socket.AF_INET:
-                        continue
-                    algorithm = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
-                    try:
-                        remote = sock.getpeername()[1]
-                    except OSError:
-                        remote = None
-                    found[sock.getsockname()[1], remote] = algorithm
-            except OSError:
-                os.close(number)  # no socket
-    finally:
-        os.close(pidfd)
-    return found
+def algorithm_of(sock):
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
 
 
 @pytest.fixture
 def algorithms():
     """(the system's, another one)"""
     with socket.socket() as sock:
-        usual = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
+        usual = algorithm_of(sock)
         for name in LISTED.read_text().split():
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
@@ -63,8 +37,8 @@ def algorithms():
 def to_server(tunnel):
     """(what the server's accepted sockets have, what the agent's connected ones have)"""
     port = tunnel.server.port
-    accepted = {name for (local, remote), name in of_sockets(tunnel.server).items() if local == port and remote}
-    connected = {name for (_, remote), name in of_sockets(tunnel.agent).items() if remote == port}
+    accepted = {name for (local, remote), name in of_sockets(tunnel.server, algorithm_of).items() if local == port and remote}
+    connected = {name for (_, remote), name in of_sockets(tunnel.agent, algorithm_of).items() if remote == port}
     return accepted, connected
 
 
@@ -73,12 +47,12 @@ def test_each_daemon_has_what_it_was_told(etcp, algorithms):
     tunnel = Tunnel(etcp, server={"congestion_control": '"%s"' % other})
     exchange(*tunnel.pair())
     assert to_server(tunnel) == ({other}, {usual})
-    assert of_sockets(tunnel.agent)[tunnel.address[1], None] == usual
+    assert of_sockets(tunnel.agent, algorithm_of)[tunnel.address[1], None] == usual
 
     tunnel = Tunnel(etcp, agent={"congestion_control": '"%s"' % other})
     exchange(*tunnel.pair())
     assert to_server(tunnel) == ({usual}, {other})
-    assert of_sockets(tunnel.agent)[tunnel.address[1], None] == usual
+    assert of_sockets(tunnel.agent, algorithm_of)[tunnel.address[1], None] == usual
 
 
 def test_a_reload_changes_it_for_new_connections(etcp, algorithms):
@@ -101,8 +75,8 @@ def test_a_reload_changes_it_for_new_connections(etcp, algorithms):
             port = int(server.log.wait(r"listening on %s:(\d+)" % host).group(1))
             fresh = etcp.connect((host, port))
             fresh.echo(fresh.open(), b"through it")
-            accepted = [name for (local, remote), name in of_sockets(server).items() if local == port and remote]
-            assert accepted.count(expected) >= 1 and of_sockets(server)[port, None] == expected
+            accepted = [name for (local, remote), name in of_sockets(server, algorithm_of).items() if local == port and remote]
+            assert accepted.count(expected) >= 1 and of_sockets(server, algorithm_of)[port, None] == expected
             fresh.close()
         old.echo(stream, b"still there")
 

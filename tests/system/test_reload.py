@@ -4,12 +4,13 @@
 import contextlib
 import re
 import signal
+import socket
 
 import pytest
 
 import etcp_peer as peer
 from harness import eventually, free_port, sanitized
-from tunnel import Tunnel, exchange
+from tunnel import Tunnel, exchange, of_sockets
 
 NAMED = 'service "echo" { type = "echo" allow = {"agent", "second"} }'
 
@@ -364,6 +365,19 @@ def test_the_port_of_a_forward_that_was_chosen_can_be_written_down(etcp):
     assert reload(tunnel.agent)
     exchange(*ends)
     exchange(*tunnel.pair())
+
+
+def test_a_forward_loses_its_timeout(etcp):
+    """The listening socket goes on, and what it accepts has what it has."""
+    tunnel = Tunnel(etcp, forward='user_timeout = "300ms"')
+    config = etcp.path / "agent.conf"
+    for count, expected in enumerate((300, 0), 1):
+        client, backend = tunnel.pair()
+        exchange(client, backend)
+        timeouts = of_sockets(tunnel.agent, lambda sock: sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+        assert timeouts[tunnel.address[1], client.getsockname()[1]] == expected
+        config.write_text(config.read_text().replace("300ms", "0"))
+        assert reload(tunnel.agent, count)
 
 
 def test_an_agent_that_loses_its_last_forward_says_what_to_do(etcp):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A tunnel through both daemons, and what tests do with the sockets at its ends."""
 
+import ctypes
 import json
+import os
 import re
 import resource
 import socket
@@ -10,6 +12,7 @@ import time
 
 from harness import TIMEOUT
 
+SYS_PIDFD_GETFD = 438  # on every architecture
 RESET = struct.pack("ii", 1, 0)
 ENDLESS = b"x" * (1 << 26)  # more than any window
 
@@ -72,6 +75,33 @@ def status(program):
         sock.settimeout(TIMEOUT)
         sock.connect(str(program.runtime / "status.sock"))
         return json.loads(read_to_end(sock))
+
+
+def of_sockets(program, look):
+    """{(local port, remote port): what `look` finds out about the socket} of a program's TCP sockets; a listener's remote port is
+    None."""
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    found = {}
+    pidfd = os.pidfd_open(program.pid)
+    try:
+        for name in os.listdir("/proc/%d/fd" % program.pid):
+            number = call(SYS_PIDFD_GETFD, pidfd, int(name), 0)
+            if number < 0:
+                continue  # closed meanwhile
+            try:
+                with socket.socket(fileno=number) as sock:
+                    if sock.family != socket.AF_INET:
+                        continue
+                    try:
+                        remote = sock.getpeername()[1]
+                    except OSError:
+                        remote = None
+                    found[sock.getsockname()[1], remote] = look(sock)
+            except OSError:
+                os.close(number)  # no socket
+    finally:
+        os.close(pidfd)
+    return found
 
 
 class Tunnel:
