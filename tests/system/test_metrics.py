@@ -11,7 +11,7 @@ import pytest
 
 import etcp_peer as peer
 from harness import EX_CONFIG, EX_UNAVAILABLE, TIMEOUT, eventually, free_port
-from tunnel import Tunnel, exchange as converse, is_reset
+from tunnel import Tunnel, exchange as converse
 
 CLIENTS_MAX = 16
 METRICS = 'metrics { bind = "127.0.0.1:0" }\n'
@@ -175,7 +175,7 @@ def test_forwards_by_name(etcp):
     address = ("127.0.0.1", metrics_port(tunnel.agent))
     client, backend = tunnel.pair()
     converse(client, backend)
-    assert is_reset(tunnel.connect())
+    assert tunnel.turns_away()
     numbers = scrape(address)
     assert numbers["etcp_agent_forward_accepted_total", "test"] == 2
     assert numbers["etcp_agent_forward_refused_total", "test"] == 1

@@ -207,7 +207,7 @@ def test_forwards_and_what_they_do(etcp):
     other = int(tunnel.agent.log.wait(r"listening on 127\.0\.0\.1:(\d+): forward other").group(1))
     client, backend = tunnel.pair()
     exchange(client, backend)
-    assert is_reset(tunnel.connect()) and is_reset(tunnel.connect(("127.0.0.1", other)))
+    assert tunnel.turns_away() and tunnel.turns_away(("127.0.0.1", other))
     assert forward_numbers(tunnel.agent) == {"test": (1, 0, 2, 1), "other": (0, 0, 1, 1)}
     listening = [one["listening"] for one in status(tunnel.agent)["forwards"]]
     assert listening == ["127.0.0.1:%d" % port for port in (tunnel.address[1], other)]

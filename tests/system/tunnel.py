@@ -155,6 +155,13 @@ class Tunnel:
         sock.settimeout(TIMEOUT)
         return sock
 
+    def turns_away(self, address=None):
+        """Whether a connection is reset, which may come before it is known here that there is one."""
+        try:
+            return is_reset(self.connect(address))
+        except ConnectionResetError:
+            return True
+
     def accept(self):
         self.listener.settimeout(TIMEOUT)
         sock, _ = self.listener.accept()
