@@ -334,7 +334,8 @@ int main(int argc, char **argv)
         return config_bad ? EX_CONFIG : files_exit_code(result);
     }
     log_set_level(setup->config->log_level);
-    log_message(LOG_LEVEL_INFO, "etcp-agent %s, configuration %s", etcp_version(), cli.config);
+    log_message(LOG_LEVEL_INFO, "etcp-agent %s, configuration %s", etcp_version(),
+                config_source(setup->config->values));
     log_identity(setup);
     return run(cli.config, setup);
 }

@@ -21,7 +21,6 @@
 
 enum {
     CONNECTING_MAX = 16, /* at a time, so that a server's limits on handshakes are not met */
-    SWEEP_PART = 4,      /* of idle_close, for which surplus carriers may stay longer */
     SHARE_FROM = 8,      /* with so many carriers, quiet ones are shared before more are made */
     SHARE_STREAMS = 64,  /* of a quiet one, far below what a server allows */
 };
@@ -32,6 +31,9 @@ enum {
 
 /* After a carrier that could not be made, or that was sent away as soon as it was there. */
 #define HOLD_US 1000000u
+
+/* Surplus carriers stay so much longer, or a quarter of idle_close, so that those which fell idle at about the same time go together. */
+#define TOGETHER_US 1000000u
 
 /* After a connection that was lost before it was up, though streams were on it already. */
 #define WARY_US 60000000u
@@ -58,6 +60,7 @@ struct carrier {
     bool reserved;                      /* the main one: has other work */
     bool ending;                        /* we have said goodbye */
     bool dismissed;                     /* or the server has */
+    bool brief;                         /* and did so as soon as it was there */
     bool busy;                          /* not quiet when it was looked at last */
     bool announced;                     /* the server has said that it shuts down */
     size_t full_at;                     /* more streams were too many, as it seemed then */
@@ -292,9 +295,11 @@ static void on_dismissed(struct client *client, void *user)
 
     (void)client;
     leave(carrier, &carrier->dismissed);
-    if (is_brief(carrier)) {
+    carrier->brief = is_brief(carrier);
+    if (carrier->brief) {
         hold(carrier->pool);
     }
+    carrier->pool->handler->ready(carrier->pool->user);
 }
 
 /* Its streams are gone; returns how many will not be tried again. */
@@ -331,7 +336,7 @@ static void on_closed(struct client *client, const struct client_end *end, void 
     if (!carrier->is_up && carrier->link != NULL) {
         pool->wary_until_us = carrier->ending ? pool->wary_until_us : loop_now_us() + WARY_US;
     }
-    if (!carrier->ending && (is_brief(carrier) || !end->well)) {
+    if (!carrier->ending && (carrier->brief || is_brief(carrier) || !end->well)) {
         hold(pool);
     }
     ended = lose(carrier, end->settled);
@@ -471,8 +476,7 @@ static struct carrier *longest_idle(struct pool *pool)
     return carrier == &pool->main ? TAILQ_PREV(carrier, carrier_list, place) : carrier;
 }
 
-/* When the timer has something to do. Surplus carriers have a while more, so that those that fell idle at about the same time go
- * together. */
+/* When the timer has something to do. */
 static uint64_t next_due(struct pool *pool, uint64_t now)
 {
     const uint64_t idle_close_us = config_of(pool)->idle_close_us;
@@ -483,7 +487,8 @@ static uint64_t next_due(struct pool *pool, uint64_t now)
         due = pool->hold_until_us;
     }
     if (idle != NULL && pool->idle_count > config_of(pool)->spare_connections) {
-        const uint64_t close_us = idle->idle_since_us + idle_close_us + idle_close_us / SWEEP_PART;
+        const uint64_t more_us = idle_close_us / 4 < TOGETHER_US ? idle_close_us / 4 : TOGETHER_US;
+        const uint64_t close_us = idle->idle_since_us + idle_close_us + more_us;
 
         due = close_us < due ? close_us : due;
     }

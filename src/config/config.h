@@ -80,6 +80,9 @@ struct config_note {
     const char *text;
 };
 
+/* The file that the values are from, as it was named; "default": from none. Borrowed from the values. */
+const char *config_source(const struct config_values *values);
+
 /* For what is found wrong with an option of the file itself, which is in no section, when it is used: sets "FILE:LINE: text" and returns -EINVAL. */
 int config_option_fail(const struct config_values *values, const char *option, const char *text,
                        struct error_text *ret_error);

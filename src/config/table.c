@@ -356,6 +356,11 @@ out:
     return r;
 }
 
+const char *config_source(const struct config_values *values)
+{
+    return values->name;
+}
+
 int config_values_load(const struct config_table *table, const char *path, struct config_values **ret_values,
                        struct error_text *ret_error)
 {

@@ -679,7 +679,8 @@ static int start(struct server *server)
         return exit_code;
     }
     log_set_level(server->snapshot->config->log_level);
-    log_message(LOG_LEVEL_INFO, "etcp-server %s, configuration %s", etcp_version(), server->path);
+    log_message(LOG_LEVEL_INFO, "etcp-server %s, configuration %s", etcp_version(),
+                config_source(server->snapshot->config->values));
     snapshot_announce(server->snapshot);
     r = census_new(&server->census);
     if (r == 0) {

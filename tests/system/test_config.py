@@ -410,3 +410,13 @@ def test_a_check_makes_no_key_and_binds_nothing(etcp, daemon):
 def test_programs_are_there():
     for program in ("etcp-server", "etcp-agent", "etcp"):
         assert os.access(BIN / program, os.X_OK), BIN / program
+
+
+@pytest.mark.parametrize(
+    "daemon, goes_on", (("etcp-server", r"listening on|can't listen"), ("etcp-agent", r"retrying in|connected to"))
+)
+def test_it_says_which_configuration_it_has_read(etcp, daemon, goes_on):
+    """Without -c as well: that of the machine, if there is one."""
+    program = etcp.run(daemon, env={"STATE_DIRECTORY": str(etcp.state), "RUNTIME_DIRECTORY": str(etcp.path / "run")})
+    program.log.wait(r"info: %s \S+, configuration (default|/etc/etcp/\w+\.conf)$" % daemon)
+    program.log.wait(goes_on)

@@ -149,6 +149,18 @@ def test_it_is_not_asked_again_at_once(etcp, when):
     carries(world.first, opened(world.first, b"next"), client, 4)
 
 
+def test_what_a_newcomer_carried_goes_to_the_one_that_is_there(world):
+    """A stream that has said nothing yet, on a connection that the server ends as soon as it is there, but does not close."""
+    client = world.connect()
+    second = introduced(world)
+    opened(second)
+    let_in(second)
+    second.heartbeat()
+    second.goodbye(peer.CODE_OK)
+    second.frames_to_end()
+    carries(world.first, opened(world.first), client)
+
+
 # ---- It is not let in
 
 
