@@ -661,20 +661,15 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct pool *pool = arg;
     const uint64_t now = loop_now_us();
-    size_t surplus = pool->idle_count > config_of(pool)->spare_connections
-                         ? pool->idle_count - config_of(pool)->spare_connections
-                         : 0;
-    struct carrier *carrier = TAILQ_LAST(&pool->idle, carrier_list), *previous = NULL;
+    struct carrier *carrier = longest_idle(pool);
 
     (void)fd;
     (void)what;
     pool->timer_due_us = UINT64_MAX;
-    for (; carrier != NULL && surplus > 0; carrier = previous) {
-        previous = TAILQ_PREV(carrier, carrier_list, place);
-        if (carrier->client != NULL && now - carrier->idle_since_us >= config_of(pool)->idle_close_us) {
-            end_carrier(carrier, "not needed any more");
-            surplus--;
-        }
+    while (carrier != NULL && pool->idle_count > config_of(pool)->spare_connections &&
+           now - carrier->idle_since_us >= config_of(pool)->idle_close_us) {
+        end_carrier(carrier, "not needed any more"); /* which takes it out of the list */
+        carrier = longest_idle(pool);
     }
     pool->handler->ready(pool->user);
 }

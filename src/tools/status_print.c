@@ -216,10 +216,11 @@ struct table {
     char (*cells)[CELL_BYTES]; /* row by row */
 };
 
+/* Returns false where there is nothing to show, or no memory for it. */
 static bool table_init(struct table *table, const struct column *columns, size_t count, size_t rows)
 {
     *table = (struct table){.columns = columns, .columns_count = count, .rows_count = rows};
-    table->cells = calloc(rows * count, sizeof(*table->cells));
+    table->cells = rows > 0 ? calloc(rows * count, sizeof(*table->cells)) : NULL;
     return table->cells != NULL;
 }
 
@@ -378,8 +379,7 @@ static void print_services(const struct status_style *style, const json_t *servi
     const json_t *service = NULL;
     size_t row = 0;
 
-    if (json_array_size(services) == 0 ||
-        !table_init(&table, columns, sizeof(columns) / sizeof(columns[0]), json_array_size(services))) {
+    if (!table_init(&table, columns, sizeof(columns) / sizeof(columns[0]), json_array_size(services))) {
         return;
     }
     json_array_foreach(services, row, service)
@@ -527,8 +527,7 @@ static void print_servers(const struct status_style *style, const json_t *server
     const json_t *server = NULL;
     size_t row = 0;
 
-    if (json_array_size(servers) == 0 ||
-        !table_init(&table, columns, sizeof(columns) / sizeof(columns[0]), json_array_size(servers))) {
+    if (!table_init(&table, columns, sizeof(columns) / sizeof(columns[0]), json_array_size(servers))) {
         return;
     }
     json_array_foreach(servers, row, server)
@@ -557,8 +556,7 @@ static void print_forwards(const struct status_style *style, const json_t *forwa
     const json_t *forward = NULL;
     size_t row = 0;
 
-    if (json_array_size(forwards) == 0 ||
-        !table_init(&table, columns, sizeof(columns) / sizeof(columns[0]), json_array_size(forwards))) {
+    if (!table_init(&table, columns, sizeof(columns) / sizeof(columns[0]), json_array_size(forwards))) {
         return;
     }
     json_array_foreach(forwards, row, forward)
