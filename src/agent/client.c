@@ -15,6 +15,8 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
+#include "agent/explain.h"
+#include "agent/suite.h"
 #include "base/log.h"
 #include "base/message_id.h"
 #include "net/address.h"
@@ -63,45 +65,11 @@ struct client {
 
     unsigned failures, refusals; /* of this attempt */
     bool refused;                /* the current connection was */
+    int connect_error;           /* with which the current TCP connection did not come about; 0: none */
     bool told_why;               /* `cause` says why the current connection ended */
     char cause[CLIENT_CAUSE_BYTES];
     struct client_end end;
 };
-
-enum etcp_suite client_suite(enum config_suite configured, bool aes, bool network_key)
-{
-    switch (configured) {
-    case CONFIG_SUITE_CLASSIC:
-        return ETCP_SUITE_CLASSIC;
-    case CONFIG_SUITE_CHACHA20POLY1305:
-        aes = false;
-        break;
-    case CONFIG_SUITE_AES256GCM:
-        aes = true;
-        break;
-    case CONFIG_SUITE_AUTO:
-        break;
-    }
-    if (network_key) {
-        return aes ? ETCP_SUITE_AES256GCM_NETWORK : ETCP_SUITE_CHACHA20POLY1305_NETWORK;
-    }
-    return aes ? ETCP_SUITE_AES256GCM : ETCP_SUITE_CHACHA20POLY1305;
-}
-
-int client_suite_after_refusal(enum config_suite configured, int refused)
-{
-    if (configured != CONFIG_SUITE_AUTO) {
-        return 0;
-    }
-    switch (refused) {
-    case ETCP_SUITE_AES256GCM:
-        return ETCP_SUITE_CHACHA20POLY1305;
-    case ETCP_SUITE_AES256GCM_NETWORK:
-        return ETCP_SUITE_CHACHA20POLY1305_NETWORK;
-    default:
-        return 0;
-    }
-}
 
 static void set_cause(struct client *client, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -126,6 +94,12 @@ static void step_later(struct client *client)
     call_step(client);
 }
 
+static void set_connect_cause(struct client *client, int error)
+{
+    set_cause(client, "%s", strerror(error));
+    client->connect_error = error;
+}
+
 static void tell_failure(struct client *client)
 {
     const struct log_field fields[] = {
@@ -135,9 +109,9 @@ static void tell_failure(struct client *client)
 
     client->failures++;
     client->refusals += client->refused;
-    log_event(LOG_LEVEL_WARNING, fields, 2, "cannot connect to %s%s%s%s: %s", client->server_text,
+    log_event(LOG_LEVEL_WARNING, fields, 2, "cannot connect to %s%s%s%s: %s%s", client->server_text,
               client->address_text[0] != '\0' ? " (" : "", client->address_text,
-              client->address_text[0] != '\0' ? ")" : "", client->cause);
+              client->address_text[0] != '\0' ? ")" : "", client->cause, explain_connect(client->connect_error));
     if (client->handler->failed != NULL) {
         client->handler->failed(client, client->cause, client->user);
     }
@@ -319,49 +293,17 @@ static void hear_goodbye(struct client *client, const struct etcp_event *event)
     }
 }
 
-void client_explain_refusal(const char *service, const struct etcp_event *event, struct client_refusal *ret_refusal)
-{
-    char reason[4 * ETCP_REASON_MAX + 1] = "";
-
-    (void)log_escape(event->reason, event->reason_len, reason, sizeof(reason));
-    (void)snprintf(ret_refusal->what, sizeof(ret_refusal->what), "%s%s%s%s", etcp_code_name(event->code),
-                   reason[0] != '\0' ? " (" : "", reason, reason[0] != '\0' ? ")" : "");
-    (void)snprintf(ret_refusal->cause, sizeof(ret_refusal->cause), "service \"%s\": %s", service, ret_refusal->what);
-    ret_refusal->advice = "";
-    if (event->code == ETCP_CODE_NO_SUCH_SERVICE) {
-        ret_refusal->advice = "; name a service that the server's configuration has";
-    } else if (event->code == ETCP_CODE_CONNECT_FAILED) {
-        ret_refusal->advice = "; look at what the service leads to, behind the server";
-    } else if (event->code == ETCP_CODE_UNAUTHORIZED) {
-        ret_refusal->advice = "; the server's administrator must put this agent's name into the service's allow list";
-    }
-}
-
-static const char *refusal_name(int code)
-{
-    switch (code) {
-    case ETCP_REFUSAL_UNSUPPORTED_SUITE:
-        return "unsupported-suite";
-    case ETCP_REFUSAL_BUSY:
-        return "busy";
-    case ETCP_REFUSAL_SHUTTING_DOWN:
-        return "shutting-down";
-    default:
-        return "unknown code";
-    }
-}
-
 static void hear_refusal(struct client *client, int code)
 {
     const struct etcp_identity *identity = client->options.identity;
     bool network = identity != NULL && etcp_identity_has_network_key(identity);
 
     client->refused = true;
-    set_cause(client, "refused: %s (suite %s%s)", refusal_name(code), etcp_suite_name(client->suite),
+    set_cause(client, "refused: %s (suite %s%s)", explain_refusal(code), etcp_suite_name(client->suite),
               code == ETCP_REFUSAL_UNSUPPORTED_SUITE && network ? " with a network key: does the server have one?"
                                                                 : "");
     if (code == ETCP_REFUSAL_UNSUPPORTED_SUITE) {
-        client->suite_next = client_suite_after_refusal(client->options.suite, client->suite);
+        client->suite_next = suite_after_refusal(client->options.suite, client->suite);
     }
 }
 
@@ -518,7 +460,7 @@ static void on_connecting(evutil_socket_t fd, short what, void *arg)
     }
     if (error != 0) {
         drop_pending(client);
-        set_cause(client, "%s", strerror(error));
+        set_connect_cause(client, error);
         fail(client);
         return;
     }
@@ -534,10 +476,7 @@ static bool wants_congestion(const struct client_options *options, const struct 
 /* Returns 0 when the connection is under way or there, else -errno. */
 static int connect_socket(struct client *client, const struct address *address)
 {
-    const struct timeval timeout = {
-        .tv_sec = (time_t)(client->options.handshake_timeout_us / 1000000),
-        .tv_usec = (suseconds_t)(client->options.handshake_timeout_us % 1000000),
-    };
+    const struct timeval timeout = loop_span(client->options.handshake_timeout_us);
     int error = 0;
 
     client->fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -578,14 +517,15 @@ static void try_address(struct client *client)
         client->suite = client->suite_next; /* the same address once more */
         client->suite_next = 0;
     } else {
-        client->suite = (int)client_suite(client->options.suite, etcp_suite_available(ETCP_SUITE_AES256GCM),
-                                          client->options.identity != NULL &&
-                                              etcp_identity_has_network_key(client->options.identity));
+        client->suite = (int)suite_to_ask_for(client->options.suite, etcp_suite_available(ETCP_SUITE_AES256GCM),
+                                              client->options.identity != NULL &&
+                                                  etcp_identity_has_network_key(client->options.identity));
         client->addresses_tried++;
     }
     address = &client->addresses[client->addresses_tried - 1];
     address_format(address, client->address_text);
     client->refused = client->told_why = false;
+    client->connect_error = 0;
     client->end = (struct client_end){0};
     client->started_us = loop_now_us();
     client->round_trip_us = NO_ROUND_TRIP;
@@ -594,7 +534,7 @@ static void try_address(struct client *client)
     result = connect_socket(client, address);
     if (result < 0) {
         drop_pending(client);
-        set_cause(client, "%s", strerror(-result));
+        set_connect_cause(client, -result);
         fail(client);
     }
 }

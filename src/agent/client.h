@@ -91,14 +91,6 @@ void client_goodbye(struct client *client, enum etcp_code code, const char *reas
 /* Ends it at once, without a word, also after client_goodbye(); `closed` follows from the loop, with a copy of `cause`. */
 void client_abort(struct client *client, const char *cause);
 
-/* What a Stream Error says about a service, for people, escaped: without and with what to do about it. */
-struct client_refusal {
-    char what[4 * ETCP_REASON_MAX + 64];   /* its code and reason */
-    char cause[4 * ETCP_REASON_MAX + 160]; /* the same behind the service's name */
-    const char *advice;                    /* "; do this", or "" */
-};
-void client_explain_refusal(const char *service, const struct etcp_event *event, struct client_refusal *ret_refusal);
-
 /* The server in use or tried last, and the same as text ("host:port"); the address of it, "" before there is one. */
 const struct config_address *client_server(const struct client *client);
 const char *client_server_text(const struct client *client);
@@ -110,13 +102,5 @@ uint64_t client_round_trip_us(const struct client *client);
 /* Once up: how long connecting and the handshake took, from the first packet to the first record. */
 uint64_t client_connect_us(const struct client *client);
 uint64_t client_handshake_us(const struct client *client);
-
-/* The suite to ask for, and never one that does not fit the network key or its absence: automatically it is AES-256-GCM where
- * this processor has it (`aes`). */
-enum etcp_suite client_suite(enum config_suite configured, bool aes, bool network_key);
-
-/* The suite that may be asked for in the next connection after a Refusal `unsupported-suite` of `refused`, or 0 if there is
- * none (section 2: 0x02 after 0x01, 0x12 after 0x11, nothing else, and only where it was chosen automatically). */
-int client_suite_after_refusal(enum config_suite configured, int refused);
 
 #endif

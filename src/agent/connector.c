@@ -145,7 +145,7 @@ static void wait(struct connector *connector, const struct backoff_outcome *outc
     enter(connector, STATE_WAITING);
     status(connector, "Waiting %.2f s before the next attempt: %s", (double)delay_us / 1e6, cause);
     connector->due_us = loop_now_us() + delay_us;
-    timeout = (struct timeval){.tv_sec = (time_t)(delay_us / 1000000), .tv_usec = (suseconds_t)(delay_us % 1000000)};
+    timeout = loop_span(delay_us);
     if (event_add(connector->timer, &timeout) < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot set a timer: %s", strerror(ENOMEM));
         give_up_for_good(connector, EX_OSERR);
@@ -346,7 +346,6 @@ static void on_hurry(void *user)
     struct connector *connector = user;
     const uint64_t delay_us = connector->setup->config->reconnect.initial_delay_us;
     const uint64_t due_us = connector->ended_us + (delay_us < HURRY_US ? delay_us : HURRY_US);
-    const uint64_t now = loop_now_us();
     struct timeval timeout;
 
     if (connector->state != STATE_WAITING || connector->stopping || connector->finishing ||
@@ -355,8 +354,7 @@ static void on_hurry(void *user)
     }
     connector->due_us = due_us;
     connector->hurried = true;
-    timeout = (struct timeval){.tv_sec = (time_t)(due_us > now ? (due_us - now) / 1000000 : 0),
-                               .tv_usec = (suseconds_t)(due_us > now ? (due_us - now) % 1000000 : 0)};
+    timeout = loop_until(due_us);
     (void)event_add(connector->timer, &timeout); /* without memory the longer wait goes on */
 }
 

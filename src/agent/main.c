@@ -200,10 +200,7 @@ static bool add_events(struct agent *agent)
         return false;
     }
     if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
-        const struct timeval interval = {
-            .tv_sec = (time_t)(watchdog_us / 2 / 1000000),
-            .tv_usec = (suseconds_t)(watchdog_us / 2 % 1000000),
-        };
+        const struct timeval interval = loop_span(watchdog_us / 2);
 
         return add_event(agent, EVENT_WATCHDOG, -1, EV_TIMEOUT, on_watchdog, &interval);
     }

@@ -14,7 +14,7 @@
 
 #include <event2/event.h>
 
-#include "agent/client.h"
+#include "agent/explain.h"
 #include "agent/mode.h"
 #include "agent/setup.h"
 #include "base/log.h"
@@ -127,11 +127,6 @@ static void send_rest(struct message *message)
     }
 }
 
-static struct timeval interval_of(uint64_t us)
-{
-    return (struct timeval){.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
-}
-
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
     struct message *message = arg;
@@ -150,7 +145,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 static void start_message(struct message *message)
 {
-    const struct timeval timeout = interval_of(message->values.timeout_us);
+    const struct timeval timeout = loop_span(message->values.timeout_us);
 
     message->under_way = true;
     message->sent = message->echoed = 0;
@@ -182,7 +177,7 @@ static bool is_paused(const struct message *message)
 static void on_reported(int result, void *user)
 {
     struct message *message = user;
-    const struct timeval interval = interval_of(message->values.interval_us);
+    const struct timeval interval = loop_span(message->values.interval_us);
 
     if (result < 0) {
         log_message(LOG_LEVEL_ERROR, "cannot write an echo to standard output: %s", strerror(-result));
@@ -247,13 +242,13 @@ static void hear_echo(struct message *message, const uint8_t *data, size_t len)
 
 static void hear_stream_error(struct message *message, const struct etcp_event *event)
 {
-    struct client_refusal refusal;
+    struct explanation explained;
 
-    client_explain_refusal(message->values.service, event, &refusal);
-    log_message(LOG_LEVEL_ERROR, "%s%s", refusal.cause, refusal.advice);
+    explain_stream_error(message->values.service, event, &explained);
+    log_message(LOG_LEVEL_ERROR, "%s%s", explained.cause, explained.advice);
     etcp_stream_free(message->stream);
     message->stream = NULL;
-    give_up(message, refusal.cause);
+    give_up(message, explained.cause);
 }
 
 /* ---- The mode -------------------------------------------------------------------------------------------------------- */

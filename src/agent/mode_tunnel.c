@@ -18,7 +18,8 @@
 
 #include <event2/event.h>
 
-#include "agent/client.h"
+#include "agent/beside.h"
+#include "agent/explain.h"
 #include "agent/local.h"
 #include "agent/pool.h"
 #include "agent/port.h"
@@ -43,10 +44,8 @@ struct tunnel {
     void *user;
     struct pool *pool;
     struct ports ports;
-    struct mode *message; /* NULL: none */
-    bool message_over;
-    int exit_code;           /* when it has stopped */
-    char message_cause[128]; /* why they want another connection, once this one carries nothing; "": they don't */
+    struct beside beside;
+    int exit_code;                      /* when it has stopped */
     struct local_list waiting, carried; /* the latter by carried_us */
     size_t kept;                        /* bytes, of all */
     struct event *forget;               /* runs while something may be kept */
@@ -137,7 +136,7 @@ static const struct splice_handler splice_handler = {.closed = on_splice_closed}
 /* Runs until what is kept of young streams may be forgotten. */
 static void arm_forget(struct tunnel *tunnel)
 {
-    const struct timeval after = {.tv_sec = FORGET_US / 1000000u, .tv_usec = FORGET_US % 1000000u};
+    const struct timeval after = loop_span(FORGET_US);
 
     if (!event_pending(tunnel->forget, EV_TIMEOUT, NULL)) {
         (void)event_add(tunnel->forget, &after); /* without memory it is kept until the server's first word */
@@ -249,9 +248,7 @@ static void on_waited(evutil_socket_t fd, short what, void *arg)
 static bool start_waiting(struct local *local)
 {
     struct tunnel *tunnel = tunnel_at(local->port);
-    const uint64_t now = loop_now_us();
-    const uint64_t left = local->deadline_us > now ? local->deadline_us - now : 0;
-    const struct timeval timeout = {.tv_sec = (time_t)(left / 1000000u), .tv_usec = (suseconds_t)(left % 1000000u)};
+    const struct timeval timeout = loop_until(local->deadline_us);
 
     stop_waiting(local);
     local->wait = evtimer_new(tunnel->loop->base, on_waited, local);
@@ -407,11 +404,11 @@ static bool retried(struct local *local, const struct etcp_event *event)
 
 static void refused(struct local *local, const struct etcp_event *event)
 {
-    struct client_refusal refusal;
-    char text[sizeof(refusal.what) + 128];
+    struct explanation explained;
+    char text[sizeof(explained.what) + 128];
 
-    client_explain_refusal(local->port->service, event, &refusal);
-    (void)snprintf(text, sizeof(text), "%s%s", refusal.what, refusal.advice);
+    explain_stream_error(local->port->service, event, &explained);
+    (void)snprintf(text, sizeof(text), "%s%s", explained.what, explained.advice);
     if (event->code == ETCP_CODE_RESET) { /* what TCP connections end with now and then */
         local_log(local, LOG_LEVEL_DEBUG, "reset by the server's side", text);
     } else {
@@ -487,10 +484,7 @@ static void on_ready(void *user)
 {
     struct tunnel *tunnel = user;
 
-    if (tunnel->message_cause[0] != '\0' && !pool_main_is_used(tunnel->pool)) {
-        tunnel->owner->give_up(tunnel->user, tunnel->message_cause);
-        tunnel->message_cause[0] = '\0';
-    }
+    beside_ready(&tunnel->beside);
     dispatch(tunnel);
 }
 
@@ -507,66 +501,6 @@ static const struct pool_handler pool_handler = {
     .emptied = on_emptied,
 };
 
-/* ---- Beside it: messages --------------------------------------------------------------------------------------------- */
-
-static bool stop(struct mode *mode, bool at_once);
-
-/* Without its output the agent does not go on, and what it carries is cut. */
-static void on_messages_finished(void *user, int exit_code)
-{
-    struct tunnel *tunnel = user;
-
-    tunnel->message_over = true;
-    if (exit_code == EX_OK) {
-        log_message(LOG_LEVEL_INFO, "all messages have been echoed");
-        pool_main_release(tunnel->pool);
-        return;
-    }
-    if (tunnel->stopping) {
-        return; /* what is carried is being finished */
-    }
-    tunnel->exit_code = exit_code;
-    if (stop(&tunnel->mode, true)) {
-        tunnel->owner->finished(tunnel->user, exit_code);
-    }
-}
-
-static void on_messages_give_up(void *user, const char *cause)
-{
-    struct tunnel *tunnel = user;
-
-    if (pool_main_is_used(tunnel->pool)) {
-        (void)snprintf(tunnel->message_cause, sizeof(tunnel->message_cause), "%s", cause);
-        pool_main_drain(tunnel->pool);
-    } else {
-        tunnel->owner->give_up(tunnel->user, cause);
-    }
-}
-
-static const char *on_messages_cause(void *user)
-{
-    struct tunnel *tunnel = user;
-
-    return tunnel->owner->cause(tunnel->user);
-}
-
-static void on_messages_hurry(void *user)
-{
-    (void)user; /* they can wait */
-}
-
-static const struct mode_owner message_owner = {
-    .finished = on_messages_finished,
-    .give_up = on_messages_give_up,
-    .cause = on_messages_cause,
-    .hurry = on_messages_hurry,
-};
-
-static bool has_messages(const struct tunnel *tunnel)
-{
-    return tunnel->message != NULL && !tunnel->message_over;
-}
-
 /* ---- Of the connector's connection ----------------------------------------------------------------------------------- */
 
 static void up(struct mode *mode, struct link *link, const char *address)
@@ -574,10 +508,8 @@ static void up(struct mode *mode, struct link *link, const char *address)
     struct tunnel *tunnel = tunnel_of(mode);
 
     tunnel->link = link;
-    if (has_messages(tunnel)) {
-        tunnel->message->type->up(tunnel->message, link, address);
-    }
-    pool_main_up(tunnel->pool, link, address, has_messages(tunnel));
+    beside_up(&tunnel->beside, link, address);
+    pool_main_up(tunnel->pool, link, address, beside_is_at_work(&tunnel->beside));
 }
 
 static void on_event(struct mode *mode, const struct etcp_event *event)
@@ -588,18 +520,14 @@ static void on_event(struct mode *mode, const struct etcp_event *event)
     if (ours || event->type == ETCP_EVENT_DRAIN || event->type == ETCP_EVENT_OPEN) {
         pool_main_event(tunnel->pool, event);
     }
-    if (!ours && event->type != ETCP_EVENT_OPEN && tunnel->message != NULL) {
-        tunnel->message->type->event(tunnel->message, event);
+    if (!ours && event->type != ETCP_EVENT_OPEN) {
+        beside_event(&tunnel->beside, event);
     }
 }
 
 static void writable(struct mode *mode)
 {
-    struct tunnel *tunnel = tunnel_of(mode);
-
-    if (has_messages(tunnel)) {
-        tunnel->message->type->writable(tunnel->message);
-    }
+    beside_writable(&tunnel_of(mode)->beside);
 }
 
 static void down(struct mode *mode, bool settled)
@@ -607,55 +535,32 @@ static void down(struct mode *mode, bool settled)
     struct tunnel *tunnel = tunnel_of(mode);
 
     tunnel->link = NULL;
-    tunnel->message_cause[0] = '\0';
-    if (tunnel->message != NULL) {
-        tunnel->message->type->down(tunnel->message, settled);
-    }
+    beside_down(&tunnel->beside, settled);
     pool_main_down(tunnel->pool, settled);
     dispatch(tunnel);
 }
 
 /* ---- Reload and end -------------------------------------------------------------------------------------------------- */
 
-static void drop_messages(struct tunnel *tunnel)
-{
-    if (tunnel->message != NULL) {
-        tunnel->message->type->free(tunnel->message);
-        tunnel->message = NULL;
-    }
-}
-
 static int reload(struct mode *mode, struct setup *setup, bool *ret_reconnect, struct error_text *ret_error)
 {
     struct tunnel *tunnel = tunnel_of(mode);
     const struct config_agent *config = setup->config;
     struct port *ports = NULL;
-    bool reconnect = false;
     int result = ports_make(&tunnel->ports, config, &ports, ret_error);
 
     if (result < 0) {
         return result;
     }
-    if (config->sends_messages && has_messages(tunnel)) {
-        result = tunnel->message->type->reload(tunnel->message, setup, &reconnect, ret_error);
-    } else if (config->sends_messages && tunnel->message == NULL) {
-        result = mode_message_new(tunnel->loop, config, &message_owner, tunnel, &tunnel->message);
-        tunnel->message_over = false;
-        reconnect = true;
-    }
+    result = beside_reload(&tunnel->beside, setup, ret_reconnect, ret_error);
     if (result < 0) {
         ports_drop(ports);
-        return error_set(ret_error, result, "%s", strerror(-result));
-    }
-    if (!config->sends_messages && tunnel->message != NULL) {
-        reconnect = has_messages(tunnel);
-        drop_messages(tunnel);
+        return result;
     }
     ports_reload(&tunnel->ports, ports);
     raise_descriptors(config);
     tunnel->drain_timeout_us = config->drain_timeout_us;
     pool_reload(tunnel->pool, setup);
-    *ret_reconnect = reconnect;
     return 0;
 }
 
@@ -664,9 +569,7 @@ static void view(struct mode *mode, struct mode_view *ret_view)
     struct tunnel *tunnel = tunnel_of(mode);
 
     *ret_view = (struct mode_view){0};
-    if (tunnel->message != NULL) {
-        tunnel->message->type->view(tunnel->message, ret_view);
-    }
+    beside_view(&tunnel->beside, ret_view);
     ret_view->waiting = tunnel->waiting.count;
     ret_view->carried = tunnel->carried.count;
     ret_view->ports = tunnel->ports.first;
@@ -709,8 +612,7 @@ static void on_drained(evutil_socket_t fd, short what, void *arg)
 static bool stop(struct mode *mode, bool at_once)
 {
     struct tunnel *tunnel = tunnel_of(mode);
-    const struct timeval timeout = {.tv_sec = (time_t)(tunnel->drain_timeout_us / 1000000u),
-                                    .tv_usec = (suseconds_t)(tunnel->drain_timeout_us % 1000000u)};
+    const struct timeval timeout = loop_span(tunnel->drain_timeout_us);
 
     tunnel->stopping = true;
     ports_take(&tunnel->ports, NULL);
@@ -730,6 +632,20 @@ static bool stop(struct mode *mode, bool at_once)
     return tunnel->emptied;
 }
 
+/* Without its output the agent does not go on, and what it carries is cut. */
+static void on_messages_failed(void *user, int exit_code)
+{
+    struct tunnel *tunnel = user;
+
+    if (tunnel->stopping) {
+        return; /* what is carried is being finished */
+    }
+    tunnel->exit_code = exit_code;
+    if (stop(&tunnel->mode, true)) {
+        tunnel->owner->finished(tunnel->user, exit_code);
+    }
+}
+
 static void tunnel_free(struct mode *mode)
 {
     struct tunnel *tunnel = tunnel_of(mode);
@@ -737,7 +653,7 @@ static void tunnel_free(struct mode *mode)
     ports_free(&tunnel->ports);
     splice_free_orphans(tunnel->loop);
     pool_free(tunnel->pool);
-    drop_messages(tunnel);
+    beside_stop(&tunnel->beside);
     if (tunnel->drain != NULL) {
         event_free(tunnel->drain);
     }
@@ -782,8 +698,14 @@ int mode_tunnel_new(struct loop *loop, struct setup *setup, const struct mode_ow
     if (tunnel->drain != NULL && tunnel->forget != NULL) {
         result = pool_new(loop, setup, &pool_handler, tunnel, &tunnel->pool);
     }
-    if (result == 0 && config->sends_messages) {
-        result = mode_message_new(loop, config, &message_owner, tunnel, &tunnel->message);
+    tunnel->beside = (struct beside){.loop = loop,
+                                     .pool = tunnel->pool,
+                                     .owner = owner,
+                                     .owner_user = user,
+                                     .failed = on_messages_failed,
+                                     .user = tunnel};
+    if (result == 0) {
+        result = beside_start(&tunnel->beside, config);
     }
     if (result < 0) {
         (void)error_set(ret_error, result, "%s", strerror(-result));

@@ -497,10 +497,8 @@ static uint64_t next_due(struct pool *pool, uint64_t now)
 
 static void arm_timer(struct pool *pool)
 {
-    const uint64_t now = loop_now_us();
-    const uint64_t due = next_due(pool, now);
-    const uint64_t after = due > now ? due - now : 0;
-    const struct timeval timeout = {.tv_sec = (time_t)(after / 1000000u), .tv_usec = (suseconds_t)(after % 1000000u)};
+    const uint64_t due = next_due(pool, loop_now_us());
+    const struct timeval timeout = loop_until(due);
 
     if (due < pool->timer_due_us && event_add(pool->timer, &timeout) == 0) {
         pool->timer_due_us = due; /* without memory the next stream tries again */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/suggest.h"
 #include "config/value.h"
 
 enum { STRING_MAX = 131072 }; /* bytes of one string: more than any option takes */
@@ -236,20 +237,6 @@ static const struct config_option *find_option(const struct config_section *sect
     return NULL;
 }
 
-/* What could have been there, for the message about what was. */
-static void list_names(const struct scanner *s, const struct config_section *section, char *ret_text, size_t size)
-{
-    size_t used = 0;
-
-    ret_text[0] = '\0';
-    for (size_t i = 0; i < section->option_count && used < size; i++) {
-        used += (size_t)snprintf(ret_text + used, size - used, " %s", section->options[i].name);
-    }
-    for (size_t i = 1; !section->name && i < s->table->section_count && used < size; i++) {
-        used += (size_t)snprintf(ret_text + used, size - used, " %s", s->table->sections[i].name);
-    }
-}
-
 /* Whether "+=" follows, which is the greater mistake of an option that is there already. */
 static bool is_appended(const struct scanner *s)
 {
@@ -267,7 +254,7 @@ static int at_name(struct scanner *s)
 {
     const struct config_section *here = s->scan->sections[s->current].section;
     char shown[64];
-    char names[400];
+    char expected[400];
 
     value_show(s->word, s->word_len, shown, sizeof shown);
     if (s->word_quoted)
@@ -278,11 +265,11 @@ static int at_name(struct scanner *s)
     s->named_option = find_option(here, s->word);
     s->named_line = s->line;
     if (!s->named_section && !s->named_option) {
-        list_names(s, here, names, sizeof names);
+        suggest_name(s->table, here, s->word, expected, sizeof expected);
         if (here->name)
-            (void)fail(s, "unknown option \"%s\" in section \"%s\": expected one of:%s", shown, here->name, names);
+            (void)fail(s, "unknown option \"%s\" in section \"%s\": %s", shown, here->name, expected);
         else
-            (void)fail(s, "unknown option or section \"%s\": expected one of:%s", shown, names);
+            (void)fail(s, "unknown option or section \"%s\": %s", shown, expected);
         s->named_option = &unknown;
         skip(s);
     }

@@ -25,6 +25,10 @@ static int open_failed(const char *path, enum etcp_key_kind kind, int error, str
     case -EINVAL:
         return error_set(ret_error, -EPERM, "%s: not a regular file: expected one that holds a %s", path,
                          line_kind_name((int)kind));
+    case -EACCES:
+        return error_set(ret_error, error,
+                         "%s: user %u can't read it: expected a %s of that user's, or to be run by its owner", path,
+                         (unsigned)geteuid(), line_kind_name((int)kind));
     default:
         return error_set(ret_error, error, "%s: can't be opened: %s", path, strerror(-error));
     }

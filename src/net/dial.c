@@ -147,8 +147,7 @@ static void report(struct dial *dial)
 
 static bool wait_for(struct dial *dial, short what, uint64_t timeout_us)
 {
-    const struct timeval timeout = {.tv_sec = (time_t)(timeout_us / 1000000u),
-                                    .tv_usec = (suseconds_t)(timeout_us % 1000000u)};
+    const struct timeval timeout = loop_span(timeout_us);
 
     if (event_assign(dial->event, dial->dialer->loop->base, dial->fd, what, on_event, dial) == 0 &&
         event_add(dial->event, &timeout) == 0) {

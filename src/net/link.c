@@ -130,7 +130,6 @@ void link_fail(struct link *link, int error)
 static void arm(struct link *link)
 {
     uint64_t due = link->deadline_us;
-    uint64_t now, wait;
     struct timeval timeout;
 
     if (link->state == LINK_OPEN) {
@@ -143,10 +142,7 @@ static void arm(struct link *link)
     if (link->state == LINK_ENDED || due >= link->armed_us) {
         return;
     }
-    now = loop_now_us();
-    wait = due > now ? due - now : 0;
-    timeout.tv_sec = (time_t)(wait / 1000000u);
-    timeout.tv_usec = (suseconds_t)(wait % 1000000u);
+    timeout = loop_until(due);
     if (event_add(&link->later, &timeout) != 0) {
         link_fail(link, ENOMEM);
         return;

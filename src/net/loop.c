@@ -38,6 +38,18 @@ uint64_t loop_now_us(void)
     return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
 }
 
+struct timeval loop_span(uint64_t us)
+{
+    return (struct timeval){.tv_sec = (time_t)(us / 1000000u), .tv_usec = (suseconds_t)(us % 1000000u)};
+}
+
+struct timeval loop_until(uint64_t due_us)
+{
+    const uint64_t now = loop_now_us();
+
+    return loop_span(due_us > now ? due_us - now : 0);
+}
+
 /* Takes the first letter out. Its contents are copied under the lock: its owner may post it anew from then on. */
 static bool mailbox_pop(struct loop_mailbox *mailbox, struct loop_letter *ret_letter)
 {

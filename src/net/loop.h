@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <sys/queue.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 
 struct event_base;
@@ -95,6 +96,10 @@ void loop_set_busy_poll(struct loop *loop, uint64_t us);
 
 /* Monotonic time in microseconds, read anew at each call (vDSO, no system call). */
 uint64_t loop_now_us(void);
+
+/* So long, and until then (at once if that has passed), as libevent takes it. */
+struct timeval loop_span(uint64_t us);
+struct timeval loop_until(uint64_t due_us);
 
 /* Has `fn(arg)` called on the loop's thread. From any thread. Returns 0, or -ENOMEM (nothing will be called). */
 int loop_post(struct loop *loop, void (*fn)(void *arg), void *arg);

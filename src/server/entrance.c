@@ -211,9 +211,7 @@ static void ended(struct guest *guest)
 /* Waits for more, for what is left of the time: not by a persistent event, which would begin it anew with each byte. */
 static void wait_on(struct guest *guest)
 {
-    const uint64_t now = loop_now_us();
-    const uint64_t left = guest->deadline_us > now ? guest->deadline_us - now : 0;
-    const struct timeval timeout = {.tv_sec = (time_t)(left / 1000000u), .tv_usec = (suseconds_t)(left % 1000000u)};
+    const struct timeval timeout = loop_until(guest->deadline_us);
 
     if (event_add(&guest->io, &timeout) != 0) {
         turn_away(guest, strerror(ENOMEM));

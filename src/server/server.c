@@ -199,8 +199,7 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
     struct server *server = arg;
     const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
     uint64_t patience = server->snapshot->config->drain_timeout_us;
-    const struct timeval wait = {.tv_sec = (time_t)(patience / 1000000u),
-                                 .tv_usec = (suseconds_t)(patience % 1000000u)};
+    const struct timeval wait = loop_span(patience);
     struct census_counts counts;
 
     (void)what;
@@ -491,8 +490,7 @@ static int add_events(struct server *server)
     }
     if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
         /* A feeding may be missed for one round of pings, so there are several in the time. */
-        watchdog.tv_sec = (time_t)(watchdog_us / 4 / 1000000u);
-        watchdog.tv_usec = (suseconds_t)(watchdog_us / 4 % 1000000u);
+        watchdog = loop_span(watchdog_us / 4);
         return event_add(server->events[EVENT_WATCHDOG], &watchdog) == 0 ? 0 : -ENOMEM;
     }
     return 0;

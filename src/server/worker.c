@@ -49,8 +49,7 @@ static int arm_sweep(struct worker *worker)
         return 0;
     }
     every = every < SWEEP_MIN_US ? SWEEP_MIN_US : every > SWEEP_MAX_US ? SWEEP_MAX_US : every;
-    interval.tv_sec = (time_t)(every / 1000000u);
-    interval.tv_usec = (suseconds_t)(every % 1000000u);
+    interval = loop_span(every);
     worker->sweep = event_new(worker->loop->base, -1, EV_PERSIST, on_sweep, worker);
     return worker->sweep != NULL && event_add(worker->sweep, &interval) == 0 ? 0 : -ENOMEM;
 }

@@ -18,6 +18,7 @@
 #include <etcp/etcp.h>
 #include <event2/event.h>
 
+#include "agent/explain.h"
 #include "base/log.h"
 #include "net/link.h"
 #include "net/loop.h"
@@ -316,10 +317,10 @@ static void hear_data(struct connect *connect, const uint8_t *data, size_t len)
 
 static void hear_error(struct connect *connect, const struct etcp_event *event)
 {
-    struct client_refusal refusal;
+    struct explanation explained;
 
-    client_explain_refusal(connect->service, event, &refusal);
-    tool_complain(connect->remote.command, "%s%s", refusal.cause, refusal.advice);
+    explain_stream_error(connect->service, event, &explained);
+    tool_complain(connect->remote.command, "%s%s", explained.cause, explained.advice);
     connect->remote.exit_code = event->code == ETCP_CODE_UNAUTHORIZED ? EX_NOPERM : EX_UNAVAILABLE;
     etcp_stream_free(connect->stream);
     connect->stream = NULL;

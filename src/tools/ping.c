@@ -61,7 +61,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 static void ask_after(struct ping *ping, uint64_t wait_us)
 {
-    const struct timeval wait = {.tv_sec = (time_t)(wait_us / 1000000), .tv_usec = (suseconds_t)(wait_us % 1000000)};
+    const struct timeval wait = loop_span(wait_us);
 
     if (event_add(ping->timer, &wait) < 0) {
         tool_complain(ping->remote.command, "%s", strerror(ENOMEM));

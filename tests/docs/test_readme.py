@@ -78,6 +78,6 @@ def test_a_tcp_service(etcp):
 
 def test_mistake_is_told_with_file_and_line(etcp):
     text = block("$ etcp check server.conf").split("\n", 1)[1].strip()
-    etcp.write("server.conf", "\n" * 5 + "nonsense = 1\n")
+    etcp.write("server.conf", "\n" * 4 + "limits {\n max_stream = 1\n}\n")
     tool = etcp.finished("etcp", "check", "server.conf")
     assert (tool.status, tool.log.text.strip()) == (harness.EX_CONFIG, text)

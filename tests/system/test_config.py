@@ -212,6 +212,18 @@ def test_file_that_may_not_be_read(etcp, ordinary, daemon):
         assert str(path) in run.log.text and "Permission denied" in run.log.text, way
 
 
+def test_key_that_may_not_be_read(etcp, ordinary):
+    user, folder = ordinary
+    path = folder / "x.key"
+    path.write_text(etcp_peer.key_text("sec", bytes(range(32))) + "\n")
+    path.chmod(0)
+    run = etcp.finished("etcp", "pubkey", path, user=user, cwd=folder)
+    assert run.status == EX_NOPERM, run.log.text
+    reader = os.getuid() if user is None else user
+    assert "%s: user %d can't read it: expected a secret key" % (path, reader) in run.log.text
+    assert "or to be run by its owner" in run.log.text
+
+
 @pytest.mark.parametrize("daemon", DAEMONS)
 def test_a_pipe_is_no_file(etcp, daemon):
     path = etcp.path / "pipe.conf"

@@ -145,7 +145,7 @@ def test_a_server_that_is_away_is_named(way):
     port = free_port()
     done = programs.run(*way.command("true", port=port), check=False)
     assert done.returncode == SSH_FAILED
-    assert "cannot connect to 127.0.0.1:%d (127.0.0.1:%d): Connection refused" % (port, port) in done.stderr, done.stderr
+    assert "cannot connect to 127.0.0.1:%d (127.0.0.1:%d): Connection refused; is etcp-server running there" % (port, port) in done.stderr, done.stderr
 
 
 def test_a_backend_that_is_away_is_named(etcp, ssh):

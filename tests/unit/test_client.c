@@ -8,6 +8,7 @@
 #include <etcp/etcp.h>
 
 #include "agent/client.h"
+#include "agent/suite.h"
 #include "base/log.h"
 #include "check.h"
 #include "net/dial.h"
@@ -17,20 +18,20 @@ enum { QUEUE_MAX = 8 };
 
 static void suites_are_chosen_by_processor_and_network_key(void)
 {
-    CHECK_INT(client_suite(CONFIG_SUITE_AUTO, true, false), ETCP_SUITE_AES256GCM);
-    CHECK_INT(client_suite(CONFIG_SUITE_AUTO, false, false), ETCP_SUITE_CHACHA20POLY1305);
-    CHECK_INT(client_suite(CONFIG_SUITE_AUTO, true, true), ETCP_SUITE_AES256GCM_NETWORK);
-    CHECK_INT(client_suite(CONFIG_SUITE_AUTO, false, true), ETCP_SUITE_CHACHA20POLY1305_NETWORK);
+    CHECK_INT(suite_to_ask_for(CONFIG_SUITE_AUTO, true, false), ETCP_SUITE_AES256GCM);
+    CHECK_INT(suite_to_ask_for(CONFIG_SUITE_AUTO, false, false), ETCP_SUITE_CHACHA20POLY1305);
+    CHECK_INT(suite_to_ask_for(CONFIG_SUITE_AUTO, true, true), ETCP_SUITE_AES256GCM_NETWORK);
+    CHECK_INT(suite_to_ask_for(CONFIG_SUITE_AUTO, false, true), ETCP_SUITE_CHACHA20POLY1305_NETWORK);
 }
 
 static void a_configured_suite_is_what_was_configured(void)
 {
     for (int aes = 0; aes < 2; aes++) {
-        CHECK_INT(client_suite(CONFIG_SUITE_AES256GCM, aes, false), ETCP_SUITE_AES256GCM);
-        CHECK_INT(client_suite(CONFIG_SUITE_AES256GCM, aes, true), ETCP_SUITE_AES256GCM_NETWORK);
-        CHECK_INT(client_suite(CONFIG_SUITE_CHACHA20POLY1305, aes, false), ETCP_SUITE_CHACHA20POLY1305);
-        CHECK_INT(client_suite(CONFIG_SUITE_CHACHA20POLY1305, aes, true), ETCP_SUITE_CHACHA20POLY1305_NETWORK);
-        CHECK_INT(client_suite(CONFIG_SUITE_CLASSIC, aes, false), ETCP_SUITE_CLASSIC);
+        CHECK_INT(suite_to_ask_for(CONFIG_SUITE_AES256GCM, aes, false), ETCP_SUITE_AES256GCM);
+        CHECK_INT(suite_to_ask_for(CONFIG_SUITE_AES256GCM, aes, true), ETCP_SUITE_AES256GCM_NETWORK);
+        CHECK_INT(suite_to_ask_for(CONFIG_SUITE_CHACHA20POLY1305, aes, false), ETCP_SUITE_CHACHA20POLY1305);
+        CHECK_INT(suite_to_ask_for(CONFIG_SUITE_CHACHA20POLY1305, aes, true), ETCP_SUITE_CHACHA20POLY1305_NETWORK);
+        CHECK_INT(suite_to_ask_for(CONFIG_SUITE_CLASSIC, aes, false), ETCP_SUITE_CLASSIC);
     }
 }
 
@@ -41,10 +42,10 @@ static void a_refusal_changes_two_suites_and_no_other(void)
                          : suite == ETCP_SUITE_AES256GCM_NETWORK ? ETCP_SUITE_CHACHA20POLY1305_NETWORK
                                                                  : 0;
 
-        CHECK_INT(client_suite_after_refusal(CONFIG_SUITE_AUTO, suite), want);
-        CHECK_INT(client_suite_after_refusal(CONFIG_SUITE_AES256GCM, suite), 0);
-        CHECK_INT(client_suite_after_refusal(CONFIG_SUITE_CHACHA20POLY1305, suite), 0);
-        CHECK_INT(client_suite_after_refusal(CONFIG_SUITE_CLASSIC, suite), 0);
+        CHECK_INT(suite_after_refusal(CONFIG_SUITE_AUTO, suite), want);
+        CHECK_INT(suite_after_refusal(CONFIG_SUITE_AES256GCM, suite), 0);
+        CHECK_INT(suite_after_refusal(CONFIG_SUITE_CHACHA20POLY1305, suite), 0);
+        CHECK_INT(suite_after_refusal(CONFIG_SUITE_CLASSIC, suite), 0);
     }
 }
 

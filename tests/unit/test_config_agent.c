@@ -164,7 +164,11 @@ static void wrong_values_are_errors(void)
                                          "1 to 64 of a-z 0-9 . _ -, the first a letter or digit"},
         {"busy_poll = \"11ms\"",
          "agent.conf:1: bad value \"11ms\" for busy_poll: expected a duration in us or ms from \"0\" to \"10ms\""},
-        {"messages { }", "agent.conf:1: unknown option or section \"messages\": expected one of: " AGENT_WORDS},
+        {"messages { }", "agent.conf:1: unknown option or section \"messages\": did you mean \"message\"?"},
+        {"listen = \"[::1]:5432\"",
+         "agent.conf:1: unknown option or section \"listen\": such an option is one of section \"forward\""},
+        {"forward \"a\" { suite = auto listen = \"[::1]:5432\" service = \"a\" }",
+         "agent.conf:1: unknown option \"suite\" in section \"forward\": such an option stands outside of sections"},
         {"message \"x\" { }", "agent.conf:1: section \"message\" has a title: expected message {"},
         {"message { }\nmessage { }", "agent.conf:2: section \"message\" is given twice: expected it once, see line 1"},
         {"forward \"pg\" { listen = \"127.0.0.1:5432\" }",
@@ -189,7 +193,8 @@ static void wrong_values_are_errors(void)
         {"suite = \"classic\"\nforward \"a\" { listen = \"[::1]:5432\" service = \"pg\" }",
          "agent.conf:1: suite = \"classic\" with a forward: expected one or the other: the classic suite has no "
          "streams"},
-        {"bind = {\"a:1\"}", "agent.conf:1: unknown option or section \"bind\": expected one of: " AGENT_WORDS},
+        {"bind = {\"a:1\"}",
+         "agent.conf:1: unknown option or section \"bind\": such an option is one of section \"metrics\""},
     };
 
     bad_each(inputs, CHECK_COUNT(inputs));
