@@ -109,7 +109,10 @@ static void tell_failure(struct client *client)
 
     client->failures++;
     client->refusals += client->refused;
-    log_event(LOG_LEVEL_WARNING, fields, 2, "cannot connect to %s%s%s%s: %s%s", client->server_text,
+    log_event(client->options.known_cause != NULL && strcmp(client->cause, client->options.known_cause) == 0
+                  ? LOG_LEVEL_DEBUG
+                  : LOG_LEVEL_WARNING,
+              fields, 2, "cannot connect to %s%s%s%s: %s%s", client->server_text,
               client->address_text[0] != '\0' ? " (" : "", client->address_text,
               client->address_text[0] != '\0' ? ")" : "", client->cause, explain_connect(client->connect_error));
     if (client->handler->failed != NULL) {
@@ -529,8 +532,9 @@ static void try_address(struct client *client)
     client->end = (struct client_end){0};
     client->started_us = loop_now_us();
     client->round_trip_us = NO_ROUND_TRIP;
-    log_message(client->options.is_further ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "connecting to %s (%s), suite %s",
-                client->server_text, client->address_text, etcp_suite_name(client->suite));
+    log_message(client->options.is_further || client->options.known_cause != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+                "connecting to %s (%s), suite %s", client->server_text, client->address_text,
+                etcp_suite_name(client->suite));
     result = connect_socket(client, address);
     if (result < 0) {
         drop_pending(client);

@@ -39,6 +39,7 @@ struct client_options {
     uint64_t heartbeat_interval_us;
     uint64_t dead_peer_timeout_us;
     const char *congestion_control; /* NULL or "": the system's */
+    const char *known_cause;        /* a failure for this is for the debug log only; NULL: none is */
     bool is_further;                /* there is a connection already: that another is made is for the debug log only */
 };
 

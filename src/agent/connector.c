@@ -50,11 +50,13 @@ struct connector {
     uint64_t up_us, due_us; /* the connection's begin; when the timer ends waiting */
     uint64_t ended_us;      /* when the last client was gone */
     bool hurried;           /* the attempt came before its time, for somebody who waits */
+    bool denied;            /* the last one met a server that does not know us, or whose key was refused */
     bool stopping;          /* the mode is finishing what it has */
     bool finishing;         /* exit with `exit_code` when the client is gone */
     int exit_code;
-    bool reconnect;  /* connect anew at once when the client is gone */
-    char cause[512]; /* why we end a connection that could go on; "" */
+    bool reconnect;                       /* connect anew at once when the client is gone */
+    char known_cause[CLIENT_CAUSE_BYTES]; /* of the last attempt's failure, which has been told */
+    char cause[512];                      /* why we end a connection that could go on; "" */
 };
 
 static const char *const state_names[] = {
@@ -140,8 +142,10 @@ static void wait(struct connector *connector, const struct backoff_outcome *outc
     if (connector->hurried && connector->backoff.step > step) {
         connector->backoff.step = step; /* or local connections would use up the steps to the longest delay */
     }
+    log_message(connector->hurried && strcmp(cause, connector->known_cause) == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+                "retrying in %.2f s: %s", (double)delay_us / 1e6, cause);
     connector->hurried = false;
-    log_message(LOG_LEVEL_INFO, "retrying in %.2f s: %s", (double)delay_us / 1e6, cause);
+    (void)snprintf(connector->known_cause, sizeof(connector->known_cause), "%s", cause);
     enter(connector, STATE_WAITING);
     status(connector, "Waiting %.2f s before the next attempt: %s", (double)delay_us / 1e6, cause);
     connector->due_us = loop_now_us() + delay_us;
@@ -239,6 +243,7 @@ static void on_closed(struct client *client, const struct client_end *end, void 
     connector->client = NULL;
     connector->link = NULL;
     connector->ended_us = loop_now_us();
+    connector->denied = end->unauthorized || end->untrusted;
     setup_free(connector->client_setup);
     connector->client_setup = NULL;
     if (connector->finishing) {
@@ -274,6 +279,7 @@ static void connect_now(struct connector *connector)
         .heartbeat_interval_us = config->heartbeat.interval_us,
         .dead_peer_timeout_us = config->heartbeat.timeout_us,
         .congestion_control = config->congestion_control,
+        .known_cause = connector->hurried ? connector->known_cause : NULL,
     };
     int result;
 
@@ -348,13 +354,16 @@ static void on_hurry(void *user)
     const uint64_t due_us = connector->ended_us + (delay_us < HURRY_US ? delay_us : HURRY_US);
     struct timeval timeout;
 
-    if (connector->state != STATE_WAITING || connector->stopping || connector->finishing ||
+    /* A server that has said no would say it again, and take us for an attacker before long. */
+    if (connector->state != STATE_WAITING || connector->stopping || connector->finishing || connector->denied ||
         due_us >= connector->due_us) {
         return;
     }
     connector->due_us = due_us;
     connector->hurried = true;
     timeout = loop_until(due_us);
+    log_message(LOG_LEVEL_DEBUG, "a local connection waits: the next attempt comes early");
+    status(connector, "Connecting again for a local connection that waits: %s", connector->known_cause);
     (void)event_add(connector->timer, &timeout); /* without memory the longer wait goes on */
 }
 

@@ -21,10 +21,10 @@ MANY = 8000
 class Plan:
     """What a tunnel is wanted for, and where it may write."""
 
-    def __init__(self, folder, settings, etcp_bin, sink, ports, fresh_handshakes):
+    def __init__(self, folder, settings, programs, sink, ports, fresh_handshakes):
         self.folder = folder  # of this tunnel
         self.keys = settings  # folder with what keygen() made
-        self.etcp_bin = etcp_bin
+        self.etcp_bin, self.tools = programs  # folders of ours
         self.sink = sink  # port of what is behind the tunnel
         self.front, self.middle = ports  # ports of the two ends
         self.fresh_handshakes = fresh_handshakes  # no connection or session is used again
@@ -498,6 +498,21 @@ class Etcp(Tunnel):
         ]
 
 
+class BareRelay(Tunnel):
+    """The least that a relay can do for a message: what no tunnel that sleeps between messages can be much faster than."""
+
+    name = "bare relay"
+    best_of = False
+    only = ("echo1",)
+
+    def missing(self):
+        return None
+
+    def ends(self, plan):
+        relay = plan.tools / "bare-relay"
+        return [relay, plan.middle, plan.sink], [relay, plan.front, plan.middle]
+
+
 class NoTunnel(Tunnel):
     name = "no tunnel"
     best_of = False
@@ -536,5 +551,6 @@ def all_tunnels(etcp_bin):
         Socat(),
         Ssh(),
         PlainRelay(),
+        BareRelay(),
         NoTunnel(),
     ]

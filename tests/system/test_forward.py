@@ -586,6 +586,42 @@ def test_who_waits_does_not_lengthen_the_back_off(etcp):
     assert delays[:3] == [0.02, 1.0, 50.0] and len(delays) >= 5 and set(delays[2:]) == {50.0}
 
 
+def test_who_waits_does_not_fill_the_log(etcp):
+    """Attempts that come early for somebody who waits are told once, as long as they fail for the same reason."""
+    tunnel = Tunnel(etcp, start=False, forward='wait = "1s"', agent={"delay": None})
+    tunnel.forward += 'reconnect { initial_delay = "20ms" multiplier = 50.0 max_delay = "1h" jitter = 0.0 }\n'
+    tunnel.start_agent(free_port(), wait=False)
+    tunnel.agent.log.wait(r"info: retrying in 1\.00 s")
+    told = len(tunnel.agent.log.lines("(warning|info): (connecting to|cannot connect|retrying)"))
+    for _ in range(4):
+        assert connects_to_reset(tunnel)
+    assert len(tunnel.agent.log.lines("debug: cannot connect")) >= 4
+    assert len(tunnel.agent.log.lines("(warning|info): (connecting to|cannot connect|retrying)")) <= told + 3
+
+
+@pytest.mark.parametrize("why", ["unlisted", "another key"])
+def test_who_waits_does_not_press_a_server_that_has_said_no(etcp, why):
+    """It would be taken for an attacker (fail2ban); and nothing but an administrator can change the answer."""
+    other_key = {"server_key": '{"%s"}' % peer.key_text("pub", etcp.agent_public)} if why == "another key" else {}
+    tunnel = Tunnel(
+        etcp,
+        start=False,
+        forward='wait = "300ms"',
+        server={"echo": False},
+        agent={"delay": None, "identity": '"%s"' % (etcp.path / "unlisted.key"), **other_key},
+    )
+    etcp.finished("etcp", "keygen", etcp.path / "unlisted.key")
+    tunnel.forward += 'reconnect { initial_delay = "1h" max_delay = "1h" jitter = 0.0 }\n'
+    tunnel.start_server()
+    tunnel.start_agent(tunnel.server.port, wait=False)
+    tunnel.agent.log.wait(r"retrying in 3600\.00 s")
+    for _ in range(4):
+        assert connects_to_reset(tunnel)
+    assert len(tunnel.agent.log.lines("connecting to ")) == 1
+    reason = "unauthorized" if why == "unlisted" else "its key is none of those in server_key"
+    assert len(tunnel.agent.log.lines("reset: no connection to the server in 0.30 s: .*" + reason)) == 4
+
+
 def test_server_restart(etcp):
     tunnel = Tunnel(etcp)
     client, backend = tunnel.pair()
