@@ -167,6 +167,8 @@ int config_address_parse(const char *text, bool port_zero, struct config_address
 
     if (strncasecmp(text, "unix:", 5) == 0)
         return parse_unix(text, text + 5, ret_address, ret_error);
+    if (strstr(text, "://"))
+        return fail(ret_error, text, "no URL, but host:port, [v6]:port or unix:/path");
     if (ipv6) {
         const char *end = strchr(text, ']');
 

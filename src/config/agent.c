@@ -108,13 +108,6 @@ const struct config_table *config_agent_table(void)
 }
 
 /* The line of the one of two options that was given; of the first, if both were. */
-static unsigned either_line(const struct config_instance *instance, const char *first, const char *second)
-{
-    unsigned line = config_values_line(instance, first);
-
-    return line > 0 ? line : config_values_line(instance, second);
-}
-
 static int check_classic(const struct config_agent *config, struct error_text *ret_error)
 {
     unsigned line = config_values_line(config_values_get(config->values, NULL), "suite");
@@ -191,17 +184,15 @@ static int check(void *made, struct error_text *ret_error)
 {
     struct config_agent *config = made;
     const struct config_values *values = config->values;
-    const struct config_instance *heartbeat = config_values_get(values, "heartbeat");
     const struct config_instance *reconnect = config_values_get(values, "reconnect");
     size_t longest = config->suite == CONFIG_SUITE_CLASSIC ? ETCP_MESSAGE_MAX : ETCP_DATA_MAX;
 
     config->sends_messages = config->forward_count == 0 || config_values_get(values, "message")->line != 0;
     config->message.text_length = strlen(config->message.text);
-    if (config->heartbeat.timeout_us <= config->heartbeat.interval_us)
-        return config_values_fail(values, either_line(heartbeat, "timeout", "interval"), ret_error,
-                                  "heartbeat.timeout is not above heartbeat.interval: expected timeout > interval");
+    if (config_heartbeat_check(&config->heartbeat, values, ret_error) < 0)
+        return -EINVAL;
     if (config->reconnect.max_delay_us < config->reconnect.initial_delay_us)
-        return config_values_fail(values, either_line(reconnect, "max_delay", "initial_delay"), ret_error,
+        return config_values_fail(values, config_values_either_line(reconnect, "max_delay", "initial_delay"), ret_error,
                                   "reconnect.max_delay is below reconnect.initial_delay: expected max_delay >= "
                                   "initial_delay");
     if (config->message.text_length > longest)

@@ -214,6 +214,8 @@ static int scan_string(struct scanner *s)
         s->word[s->word_len++] = c;
     }
     s->word[s->word_len] = '\0';
+    if (s->at < s->end && (word_character(*s->at) || *s->at == '"' || *s->at == '\''))
+        return fail(s, "text goes on right behind a closing %c: is one missing before it?", quote);
     return 0;
 }
 
@@ -264,6 +266,9 @@ static int at_name(struct scanner *s)
     s->named_section = s->current == 0 ? find_section(s->table, s->word) : NULL;
     s->named_option = find_option(here, s->word);
     s->named_line = s->line;
+    if (!s->named_option && here->name && find_section(s->table, s->word))
+        return fail(s, "section \"%s\" inside of section \"%s\": is the \"}\" of the one in line %u missing?", shown,
+                    here->name, s->scan->sections[s->current].line);
     if (!s->named_section && !s->named_option) {
         suggest_name(s->table, here, s->word, expected, sizeof expected);
         if (here->name)
@@ -326,6 +331,8 @@ static int on_word(struct scanner *s)
         r = at_name(s);
     else if (s->position == AT_NAME && s->named_section)
         r = at_title(s);
+    else if (s->position == AT_VALUE && s->word[0] == '[' && s->word[1] == '\0' && !s->word_quoted)
+        r = fail(s, "unexpected \"[\": expected lists in { and }");
     else if (s->position == AT_VALUE || s->position == AT_LIST)
         r = at_value(s);
     else {

@@ -228,13 +228,9 @@ static int check_proxy(const struct config_server *config, struct error_text *re
 static int check(void *made, struct error_text *ret_error)
 {
     struct config_server *config = made;
-    const struct config_instance *heartbeat = config_values_get(config->values, "heartbeat");
-    unsigned timeout = config_values_line(heartbeat, "timeout");
 
-    if (config->heartbeat.timeout_us <= config->heartbeat.interval_us)
-        return config_values_fail(config->values, timeout > 0 ? timeout : config_values_line(heartbeat, "interval"),
-                                  ret_error,
-                                  "heartbeat.timeout is not above heartbeat.interval: expected timeout > interval");
+    if (config_heartbeat_check(&config->heartbeat, config->values, ret_error) < 0)
+        return -EINVAL;
     if (config->limits.max_message > 65535) /* 64KiB is what people write; the wire says 65,535 */
         config->limits.max_message = 65535;
     if (check_proxy(config, ret_error) < 0)

@@ -383,3 +383,25 @@ int config_values_load(const struct config_table *table, const char *path, struc
     free(text);
     return r;
 }
+
+unsigned config_values_either_line(const struct config_instance *instance, const char *first, const char *second)
+{
+    unsigned line = config_values_line(instance, first);
+
+    return line > 0 ? line : config_values_line(instance, second);
+}
+
+int config_heartbeat_check(const struct config_heartbeat *heartbeat, const struct config_values *values,
+                           struct error_text *ret_error)
+{
+    const struct config_instance *section = config_values_get(values, "heartbeat");
+    char timeout[VALUE_TEXT_BYTES], interval[VALUE_TEXT_BYTES];
+
+    if (heartbeat->timeout_us > heartbeat->interval_us)
+        return 0;
+    value_format_duration(heartbeat->timeout_us, timeout);
+    value_format_duration(heartbeat->interval_us, interval);
+    return config_values_fail(
+        values, config_values_either_line(section, "timeout", "interval"), ret_error,
+        "heartbeat.timeout (%s) is not above heartbeat.interval (%s): expected timeout > interval", timeout, interval);
+}

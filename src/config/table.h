@@ -115,6 +115,13 @@ const struct config_instance *config_values_get(const struct config_values *valu
 /* The line of an option of an instance, 0 if it has its default. */
 unsigned config_values_line(const struct config_instance *instance, const char *option);
 
+/* The line of the first of two options that does not have its default, else of the second; 0: both have. */
+unsigned config_values_either_line(const struct config_instance *instance, const char *first, const char *second);
+
+/* Judges the options of the section together. Returns 0, or -EINVAL with an error text. */
+int config_heartbeat_check(const struct config_heartbeat *heartbeat, const struct config_values *values,
+                           struct error_text *ret_error);
+
 /* The worse of two results: the first that failed, but -ENOMEM before all. */
 int config_worse(int one, int other);
 

@@ -61,8 +61,10 @@ static int add_line(struct authorized *list, const char *line, size_t len, const
     if (r < 0)
         return line_bad_key(file, number, line, key_len, r, ETCP_KEY_PUBLIC, ret_error);
     if (!name_agent_valid(name, name_len)) /* not shown: it may be a key in the wrong place */
-        return error_set(ret_error, -EINVAL, "%s:%u: %s behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -", file,
-                         number, name_len > 0 ? "bad name" : "no name");
+        return error_set(
+            ret_error, -EINVAL, "%s:%u: %s behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -%s", file, number,
+            name_len > 0 ? "bad name" : "no name",
+            name_len > 0 && memchr(name, ' ', name_len) ? ", and nothing else: comments have their own lines" : "");
     memcpy(entry->name, name, name_len);
     entry->name[name_len] = '\0';
     entry->line = number;

@@ -268,14 +268,36 @@ static bool is_below(const char *path, const char *directory)
     return strncmp(path, directory, len) == 0 && path[len] == '/';
 }
 
+static bool is_credential(const char *path)
+{
+    const char *directory = environment_path("CREDENTIALS_DIRECTORY");
+
+    return is_below(path, "/run/credentials") || (directory && is_below(path, directory));
+}
+
 /* systemd shows credentials to the daemon alone: a check before a reload may not look there, and is told where they are by
  * version 252 only. */
 static bool is_hidden(const struct search *search, const char *path, int error)
 {
-    const char *directory = environment_path("CREDENTIALS_DIRECTORY");
+    return search->only_look && error == -EACCES && is_credential(path);
+}
 
-    return search->only_look && error == -EACCES &&
-           (is_below(path, "/run/credentials") || (directory && is_below(path, directory)));
+/* Loads for the daemon. Root reads any file, so a check by root asks whether the daemon could. */
+static int load_for(const struct search *search, const char *path, enum etcp_key_kind kind, uint8_t **ret_key,
+                    struct error_text *ret_error)
+{
+    const uid_t daemon = search->daemon;
+    struct stat st;
+    int r = load(path, kind, daemon, ret_key, ret_error);
+
+    if (r == 0 && search->only_look && daemon != LINE_NOBODY && daemon != 0 && !is_credential(path) &&
+        stat(path, &st) == 0 && st.st_uid != daemon) {
+        keyfile_key_free(*ret_key);
+        *ret_key = NULL;
+        r = error_set(ret_error, -EACCES, "%s: user %u, who the daemon is, can't read it: chown %u %s", path,
+                      (unsigned)daemon, (unsigned)daemon, path);
+    }
+    return r;
 }
 
 /* If a key would be made, but must not: 0 and no key. */
@@ -297,7 +319,7 @@ static int load_from_state(const struct search *search, char **ret_path, uint8_t
     }
     r = line_check_directory(directory, search->daemon, ret_error);
     if (r == 0)
-        r = load(path, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
+        r = load_for(search, path, ETCP_KEY_SECRET, ret_key, ret_error);
     if (r == -ENOENT && search->makes)
         r = create_secret(directory, path, ret_key, ret_created, ret_error);
     else if (r == -ENOENT)
@@ -328,7 +350,7 @@ static int load_from_credentials(const struct search *search, char **ret_path, u
         return -ENOENT;
     if (asprintf(&path, "%s/%s.key", directory, search->request->role) < 0)
         return error_set(ret_error, -ENOMEM, "no memory");
-    r = load(path, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
+    r = load_for(search, path, ETCP_KEY_SECRET, ret_key, ret_error);
     if (is_hidden(search, path, r))
         r = -ENOENT;
     if (r < 0) {
@@ -349,7 +371,7 @@ static int load_secret(const struct search *search, char **ret_path, uint8_t **r
         r = load_from_credentials(search, ret_path, ret_key, ret_error);
         return r != -ENOENT ? r : load_from_state(search, ret_path, ret_key, ret_created, ret_error);
     }
-    r = load(identity, ETCP_KEY_SECRET, search->daemon, ret_key, ret_error);
+    r = load_for(search, identity, ETCP_KEY_SECRET, ret_key, ret_error);
     if (r < 0)
         return is_hidden(search, identity, r) ? 0 : r;
     *ret_path = strdup(identity);
@@ -364,7 +386,7 @@ static int load_keys(const struct search *search, char **ret_path, uint8_t **ret
     int r = 0;
 
     if (network_key_file[0] != '\0')
-        r = load(network_key_file, ETCP_KEY_NETWORK, search->daemon, ret_network_key, ret_error);
+        r = load_for(search, network_key_file, ETCP_KEY_NETWORK, ret_network_key, ret_error);
     if (is_hidden(search, network_key_file, r))
         r = 0;
     return r < 0 ? r : load_secret(search, ret_path, ret_secret, ret_created, ret_error);

@@ -63,7 +63,7 @@ int keyfile_identity_path(const struct keyfile_request *request, char **ret_path
 uid_t keyfile_daemon_user(void);
 
 /* Reads what keyfile_identity_load() would, and makes and writes nothing: that a key would have to be made is fine. Root looks on
- * behalf of the user whom the state directory belongs to: that user's keys are as good as root's. A directory of credentials that may not be looked into is passed over.
+ * behalf of the user whom the state directory belongs to: the keys have to be that user's. A directory of credentials that may not be looked into is passed over.
  * Returns 0, or an error text and as keyfile_identity_load(). */
 int keyfile_identity_check(const struct keyfile_request *request, struct error_text *ret_error);
 

@@ -91,9 +91,11 @@ static void bad_lines_are_errors(void)
          "agents:1: bad key: a key of another length: expected a public key (etcp-pub-) of 57 characters"},
         {KEY_1 "\n", "agents:1: no name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -"},
         {KEY_1 "  \n", "agents:1: no name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -"},
-        {KEY_1 " web 1\n", "agents:1: bad name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -"},
+        {KEY_1 " web 1\n", "agents:1: bad name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -, and nothing "
+                           "else: comments have their own lines"},
         {KEY_1 " *\n", "agents:1: bad name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -"},
-        {KEY_1 " web1 # comment\n", "agents:1: bad name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -"},
+        {KEY_1 " web1 # comment\n", "agents:1: bad name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -, and "
+                                    "nothing else: comments have their own lines"},
         {KEY_1 " w\xc3\xa9"
                "b\n",
          "agents:1: bad name behind the key: expected 1 to 64 of a-z A-Z 0-9 . _ -"},

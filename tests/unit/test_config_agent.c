@@ -260,7 +260,7 @@ static void options_are_judged_together(void)
         {"reconnect {\n max_delay = \"1s\"\n}",
          "agent.conf:2: reconnect.max_delay is below reconnect.initial_delay: expected max_delay >= initial_delay"},
         {"heartbeat {\n timeout = \"15s\"\n}",
-         "agent.conf:2: heartbeat.timeout is not above heartbeat.interval: expected timeout > interval"},
+         "agent.conf:2: heartbeat.timeout (15s) is not above heartbeat.interval (15s): expected timeout > interval"},
         {"network_key_file = \"/n\"\nsuite = \"classic\"", "agent.conf:2: suite = \"classic\" with a network_key_file: "
                                                            "expected one or the other: the classic suite can't use it"},
         {"suite = \"classic\"\nserver_key = {\"" KEY_1 "\"}",

@@ -184,8 +184,7 @@ static void unknown_names_are_errors(void)
          "server.conf:1: unexpected character '|': expected values with such characters in quotes"},
         {"bind.x = 4", "server.conf:1: unknown option or section \"bind.x\": did you mean \"bind\"?"},
         {"service \"x\" {\n type=echo\n allow={}\n limits {} }",
-         "server.conf:4: unknown option \"limits\" in section \"service\": expected one of: type allow to "
-         "connect_timeout proxy_protocol keepalive user_timeout"},
+         "server.conf:4: section \"limits\" inside of section \"service\": is the \"}\" of the one in line 1 missing?"},
         {"interval = \"1s\"",
          "server.conf:1: unknown option or section \"interval\": such an option is one of section \"heartbeat\""},
         {"\"bind\" = {\"0.0.0.0:1\"}", "server.conf:1: \"bind\" in quotes: expected the name of an option or section"},
@@ -542,9 +541,9 @@ static void options_are_judged_together(void)
 {
     static const struct bad_input inputs[] = {
         {"heartbeat {\n interval = \"45s\"\n}",
-         "server.conf:2: heartbeat.timeout is not above heartbeat.interval: expected timeout > interval"},
+         "server.conf:2: heartbeat.timeout (45s) is not above heartbeat.interval (45s): expected timeout > interval"},
         {"heartbeat {\n interval = \"10s\"\n timeout = \"10s\"\n}",
-         "server.conf:3: heartbeat.timeout is not above heartbeat.interval: expected timeout > interval"},
+         "server.conf:3: heartbeat.timeout (10s) is not above heartbeat.interval (10s): expected timeout > interval"},
         {"network_key_file = \"/n\"\nclassic = true", "server.conf:2: classic = true with a network_key_file: expected "
                                                       "one or the other: the classic suite is open to everybody"},
         {"classic = true\nclassic_service = \"chat\"",

@@ -561,6 +561,43 @@ static void root_checks_keys_of_the_daemons_user(void)
     CHECK_INT(keyfile_identity_load(&request, &loaded, &error), -EPERM);
 }
 
+/* What is root's alone looks good to root, and the daemon does not start. */
+static void root_checks_whether_the_daemon_can_read_its_keys(void)
+{
+    uint8_t key[ETCP_KEY_BYTES];
+    struct error_text error;
+
+    if (geteuid() != 0) {
+        (void)printf("  skipped: only root can give a file away\n");
+        return;
+    }
+    clear_environment();
+    CHECK_INT(mkdir(scratch_path("state"), 0700), 0);
+    CHECK_INT(chown(scratch_path("state"), 12345, (gid_t)-1), 0);
+    CHECK_INT(setenv("STATE_DIRECTORY", scratch_path("state"), 1), 0);
+    make(scratch_path("state/agent.key"), SECRET "\n", 0600);
+    make(scratch_path("x.key"), SECRET "\n", 0600);
+    etcp_key_generate(key);
+    CHECK_INT(keyfile_create(scratch_path("network.key"), ETCP_KEY_NETWORK, key, &error), 0);
+    CHECK_INT(check_identity("", ""), -EACCES);
+    CHECK_INT(check_identity(scratch_path("x.key"), ""), -EACCES);
+    CHECK_INT(chown(scratch_path("state/agent.key"), 12345, (gid_t)-1), 0);
+    CHECK_INT(check_identity("", scratch_path("network.key")), -EACCES);
+    CHECK_INT(chown(scratch_path("network.key"), 12345, (gid_t)-1), 0);
+    CHECK_INT(check_identity("", scratch_path("network.key")), 0);
+    CHECK_INT(chown(scratch_path("x.key"), 12345, (gid_t)-1), 0);
+    CHECK_INT(check_identity(scratch_path("x.key"), ""), 0);
+    /* systemd hands credentials to the daemon, whoever the file belongs to. */
+    CHECK_INT(mkdir(scratch_path("credentials"), 0700), 0);
+    CHECK_INT(setenv("CREDENTIALS_DIRECTORY", scratch_path("credentials"), 1), 0);
+    make(scratch_path("credentials/agent.key"), SECRET "\n", 0600);
+    CHECK_INT(check_identity("", ""), 0);
+    /* root's own daemon */
+    CHECK_INT(chown(scratch_path("state"), 0, (gid_t)-1), 0);
+    make(scratch_path("root.key"), SECRET "\n", 0600);
+    CHECK_INT(check_identity(scratch_path("root.key"), ""), 0);
+}
+
 static const struct check_case cases[] = {
     CHECK_CASE(state_directories_that_others_may_write_are_refused),
     CHECK_CASE(load_takes_one_key),
@@ -580,6 +617,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(a_check_finds_what_a_start_would),
     CHECK_CASE(a_check_passes_over_credentials_that_it_may_not_see),
     CHECK_CASE(root_checks_keys_of_the_daemons_user),
+    CHECK_CASE(root_checks_whether_the_daemon_can_read_its_keys),
     CHECK_CASE(whoever_borrows_a_key_makes_none),
 };
 
