@@ -379,8 +379,9 @@ static void on_closed(struct link *link, const struct link_end *end, void *user)
                   "closed by the server during the handshake, without a word (do both ends have the same network "
                   "key, and is the suite served there?)");
     } else if (end->error != 0) {
-        set_cause(client, "%s%s%s", etcp_strerror(end->error), end->detail != NULL ? ": " : "",
-                  end->detail != NULL ? end->detail : "");
+        set_cause(client, "%s%s%s%s", etcp_strerror(end->error), end->detail != NULL ? ": " : "",
+                  end->detail != NULL ? end->detail : "",
+                  end->error == ETCP_ETIMEDOUT ? ": is this the port of an etcp server?" : "");
     } else {
         client->end.well = true;
         set_cause(client, "%s", end->by_peer ? "ended by the server" : "ended here");

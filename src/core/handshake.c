@@ -383,7 +383,9 @@ static int wanted(struct handshake *h, size_t *ret_size)
         else if (id == PACKET_ENCRYPTION_RESPONSE)
             *ret_size = h->suite == ETCP_SUITE_CLASSIC ? HANDSHAKE_RESPONSE_CLASSIC_BYTES : HANDSHAKE_RESPONSE_BYTES;
         else
-            return fail(h, ETCP_EHANDSHAKE, "the answer is neither an Encryption Response nor a Refusal");
+            return fail(
+                h, ETCP_EHANDSHAKE,
+                "the answer is neither an Encryption Response nor a Refusal: is this the port of an etcp server?");
         return 0;
     case HANDSHAKE_AUTHENTICATION:
         if (id != PACKET_AUTHENTICATION)

@@ -131,6 +131,17 @@ static void remember_file(struct listener *listener)
     }
 }
 
+/* What to do about it. */
+static const char *no_access(const struct address *address)
+{
+    if (address->any.sa_family == AF_UNIX) {
+        return ": this user may not make files in its folder; choose another, as that in $RUNTIME_DIRECTORY "
+               "(/run/etcp)";
+    }
+    return ": ports below 1024 are root's; choose another, or let systemd listen there (a socket unit), or give the "
+           "daemon CAP_NET_BIND_SERVICE";
+}
+
 static int fail(struct error_text *ret_error, const struct address *address, int r)
 {
     char text[ADDRESS_TEXT_BYTES];
@@ -141,7 +152,8 @@ static int fail(struct error_text *ret_error, const struct address *address, int
                          "can't listen on %s: the address is in use (\"ss -l%sp\" tells by whom); choose another", text,
                          address->any.sa_family == AF_UNIX ? "x" : "nt");
     }
-    return error_set(ret_error, r, "can't listen on %s: %s", text, strerror(-r));
+    return error_set(ret_error, r, "can't listen on %s: %s%s", text, strerror(-r),
+                     r == -EACCES ? no_access(address) : "");
 }
 
 /* Gives a Unix socket's file exactly these permissions. */

@@ -82,6 +82,7 @@ struct server {
     struct loop_letter freed; /* from any worker: a descriptor is free again */
     struct loading *loading;  /* a reload under way */
     size_t unread;            /* workers that do not yet work by the last one's snapshot */
+    bool inherits;            /* its listening sockets are systemd's */
     bool reload_again;        /* another one was asked for meanwhile */
     unsigned ping;
     struct census_counts shown; /* in the last STATUS= */
@@ -222,6 +223,72 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
     }
 }
 
+/* ---- Where it listens --------------------------------------------------------------------------------------------- */
+
+enum { ADDRESSES_TEXT_BYTES = 512 }; /* of a list for the log, which is cut */
+
+/* Appends ", text" to a list of `size` bytes. */
+static void add_text(char *list, size_t size, const char *text)
+{
+    size_t used = strlen(list);
+
+    (void)snprintf(list + used, size - used, "%s%s", used > 0 ? ", " : "", text);
+}
+
+static bool is_bound(const struct config_server *config, const char *wanted)
+{
+    char text[CONFIG_ADDRESS_TEXT_BYTES];
+
+    for (size_t i = 0; i < config->bind_count; i++) {
+        config_address_format(&config->bind[i], text);
+        if (strcmp(text, wanted) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Sockets from systemd take the place of `bind`: said aloud where that makes a difference. */
+static void log_inherited(const struct server *server)
+{
+    const struct config_server *config = server->snapshot->config;
+    const struct log_field id = {LOG_ID(MESSAGE_SOCKETS_DIFFER)};
+    char passed[ADDRESSES_TEXT_BYTES] = "", bound[ADDRESSES_TEXT_BYTES] = "";
+    char text[CONFIG_ADDRESS_TEXT_BYTES];
+    const struct address *address = NULL;
+    bool same = true;
+    size_t count = 0;
+
+    for (; (address = gate_address(server->gate, count)) != NULL; count++) {
+        address_format(address, text);
+        add_text(passed, sizeof(passed), text);
+        same = same && is_bound(config, text);
+    }
+    for (size_t i = 0; i < config->bind_count; i++) {
+        config_address_format(&config->bind[i], text);
+        add_text(bound, sizeof(bound), text);
+    }
+    if (same && count == config->bind_count) {
+        log_message(LOG_LEVEL_INFO, "%zu sockets were passed in by systemd, as bind has them", count);
+    } else {
+        log_event(LOG_LEVEL_WARNING, &id, 1, "%zu sockets were passed in by systemd: %s; bind is not used: %s", count,
+                  passed, bound);
+    }
+}
+
+/* Whether both have the same addresses. */
+static bool binds_equal(const struct config_server *one, const struct config_server *other)
+{
+    char text[CONFIG_ADDRESS_TEXT_BYTES];
+    bool equal = one->bind_count == other->bind_count;
+
+    for (size_t i = 0; equal && i < one->bind_count; i++) {
+        config_address_format(&one->bind[i], text);
+        equal = is_bound(other, text);
+    }
+    return equal;
+}
+
 /* ---- Reload ---------------------------------------------------------------------------------------------------------- */
 
 static void start_loading(struct server *server);
@@ -284,6 +351,7 @@ static void raise_descriptors(const struct config_server *config, size_t workers
 static int apply(struct server *server, struct snapshot *snapshot, struct error_text *ret_error)
 {
     int r = report_prepare(server->report, snapshot->config, ret_error);
+    bool moved;
 
     if (r != 0) {
         return r;
@@ -311,8 +379,12 @@ static int apply(struct server *server, struct snapshot *snapshot, struct error_
     }
     log_set_level(snapshot->config->log_level);
     raise_descriptors(snapshot->config, server->count);
+    moved = !binds_equal(snapshot->config, server->snapshot->config);
     snapshot_release(server->snapshot);
     server->snapshot = snapshot_hold(snapshot);
+    if (server->inherits && moved) {
+        log_inherited(server);
+    }
     return 0;
 }
 
@@ -587,57 +659,6 @@ static void clean_up(struct server *server)
     snapshot_release(server->snapshot);
 }
 
-enum { ADDRESSES_TEXT_BYTES = 512 }; /* of a list for the log, which is cut */
-
-/* Appends ", text" to a list of `size` bytes. */
-static void add_text(char *list, size_t size, const char *text)
-{
-    size_t used = strlen(list);
-
-    (void)snprintf(list + used, size - used, "%s%s", used > 0 ? ", " : "", text);
-}
-
-static bool is_bound(const struct config_server *config, const char *wanted)
-{
-    char text[CONFIG_ADDRESS_TEXT_BYTES];
-
-    for (size_t i = 0; i < config->bind_count; i++) {
-        config_address_format(&config->bind[i], text);
-        if (strcmp(text, wanted) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Sockets from systemd take the place of `bind`: said aloud where that makes a difference. */
-static void log_inherited(const struct server *server)
-{
-    const struct config_server *config = server->snapshot->config;
-    const struct log_field id = {LOG_ID(MESSAGE_SOCKETS_DIFFER)};
-    char passed[ADDRESSES_TEXT_BYTES] = "", bound[ADDRESSES_TEXT_BYTES] = "";
-    char text[CONFIG_ADDRESS_TEXT_BYTES];
-    const struct address *address = NULL;
-    bool same = true;
-    size_t count = 0;
-
-    for (; (address = gate_address(server->gate, count)) != NULL; count++) {
-        address_format(address, text);
-        add_text(passed, sizeof(passed), text);
-        same = same && is_bound(config, text);
-    }
-    for (size_t i = 0; i < config->bind_count; i++) {
-        config_address_format(&config->bind[i], text);
-        add_text(bound, sizeof(bound), text);
-    }
-    if (same && count == config->bind_count) {
-        log_message(LOG_LEVEL_INFO, "%zu sockets were passed in by systemd, as bind has them", count);
-    } else {
-        log_event(LOG_LEVEL_WARNING, &id, 1, "%zu sockets were passed in by systemd: %s; bind is not used: %s", count,
-                  passed, bound);
-    }
-}
-
 static int listen_somewhere(struct server *server)
 {
     const struct snapshot *snapshot = server->snapshot;
@@ -649,7 +670,8 @@ static int listen_somewhere(struct server *server)
         return fail("can't listen", r);
     }
     r = gate_adopt(server->gate, &inherited, &error);
-    if (r == 0 && inherited > 0) {
+    server->inherits = r == 0 && inherited > 0;
+    if (server->inherits) {
         log_inherited(server);
     } else if (r == 0) {
         r = gate_set(server->gate, snapshot->binds, snapshot->bind_count, &error);

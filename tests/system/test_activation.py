@@ -48,6 +48,29 @@ def test_sockets_for_agents_are_served(etcp, names):
         assert "listening on %s:%d" % address in log
 
 
+def test_a_reload_that_changes_bind_in_vain_says_so(etcp):
+    process, addresses = activated(etcp, ["etcp"])
+    config = etcp.path / "activated.conf"
+    log = ""
+    try:
+        with peer.connect(addresses[0], peer.CHACHA, peer.new_secret()):
+            pass
+        for rest, told in (('log_level = "debug"\n', False), ('bind = {"127.0.0.1:1"}\n', True), ('bind = {"127.0.0.1:1"}\n', False)):
+            config.write_text('identity = "%s/activated.key"\nservice "echo" { type = "echo" allow = {"*"} }\n%s' % (etcp.path, rest))
+            process.send_signal(signal.SIGHUP)
+            part = ""
+            while "configuration reloaded" not in part:
+                line = process.stderr.readline()
+                assert line, log + part
+                part += line
+            log += part
+            assert ("1 sockets were passed in by systemd: 127.0.0.1:%d; bind is not used: 127.0.0.1:1" % addresses[0][1] in part) == told, log
+    finally:
+        process.terminate()
+        rest = process.communicate(timeout=TIMEOUT)[1]
+    assert process.returncode == 0, log + rest
+
+
 @pytest.mark.parametrize("names", [["metrics"], ["etcp", "status"], [".socket"], ["\x1b[2J"]])
 def test_sockets_for_something_else_are_refused(etcp, names):
     process, _ = activated(etcp, names)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What etcp-server does at its limits, and with addresses it can't have."""
 
+import os
 import socket
 import time
 
 import pytest
 
 import etcp_peer as peer
-from harness import EX_CONFIG, EX_OSERR, EX_UNAVAILABLE, TIMEOUT, eventually
+from harness import EX_CONFIG, EX_NOPERM, EX_OSERR, EX_UNAVAILABLE, TIMEOUT, eventually
 
 KEEP = 'handshake_timeout = "10s"'
 
@@ -56,6 +57,26 @@ def test_port_in_use(etcp):
         server = etcp.server_without_waiting(bind='{"%s"}' % address)
         assert server.wait() == EX_UNAVAILABLE
         assert address in server.log.text and "the address is in use" in server.log.text
+
+
+def test_addresses_that_a_user_may_not_have(etcp, ordinary):
+    user, folder = ordinary
+    (folder / "s.key").write_text(peer.key_text("sec", bytes(range(32))) + "\n")
+    (folder / "s.key").chmod(0o600)
+    if user is not None:
+        os.chown(folder / "s.key", user, user)
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+        if int(file.read()) <= 1000:
+            pytest.skip("anybody may listen on ports below 1024 here")
+    for address, says in (
+        ("127.0.0.1:1000", "ports below 1024 are root's"),
+        ("unix:/etc/etcp-test.sock", "this user may not make files in its folder"),
+    ):
+        text = 'bind = {"%s"}\nidentity = "%s/s.key"\nstatus_socket = "none"\nservice "echo" { type = "echo" allow = {"*"} }\n' % (address, folder)
+        (folder / "s.conf").write_text(text)
+        server = etcp.finished("etcp-server", "-c", "s.conf", user=user, cwd=folder)
+        assert server.status == EX_NOPERM, server.log.text
+        assert "can't listen on %s: Permission denied: %s" % (address, says) in server.log.text
 
 
 def test_port_in_use_by_another_server(etcp):
