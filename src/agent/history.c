@@ -44,7 +44,7 @@ int history_set_servers(struct history *history, const struct config_agent *conf
     return 0;
 }
 
-static void note(struct history_failure *failure, const char *cause, uint64_t now_us)
+void history_note(struct history_failure *failure, const char *cause, uint64_t now_us)
 {
     (void)snprintf(failure->cause, sizeof(failure->cause), "%s", cause);
     failure->at_us = now_us;
@@ -55,10 +55,10 @@ void history_failed(struct history *history, const char *server, const char *cau
     struct history_server *known = find(history, server);
 
     history->failures++;
-    note(&history->last, cause, now_us);
+    history_note(&history->last, cause, now_us);
     if (known != NULL) {
         known->failures++;
-        note(&known->last, cause, now_us);
+        history_note(&known->last, cause, now_us);
     }
 }
 

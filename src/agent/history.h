@@ -30,6 +30,9 @@ struct history {
     struct history_failure last;
 };
 
+/* Takes a copy of `cause`, cut to fit. */
+void history_note(struct history_failure *failure, const char *cause, uint64_t now_us);
+
 /* Frees what it holds. */
 void history_done(struct history *history);
 

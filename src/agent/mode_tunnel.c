@@ -104,6 +104,7 @@ static void local_free(struct local *local)
 static void refuse(const struct local *local, const char *what, const char *why)
 {
     local->port->refused++;
+    history_note(&local->port->last_refusal, why, loop_now_us());
     local_log(local, LOG_LEVEL_WARNING, what, why);
 }
 

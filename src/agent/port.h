@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/history.h"
 #include "base/error.h"
 #include "net/address.h"
 
@@ -29,9 +30,10 @@ struct port {
     uint64_t keepalive_us, user_timeout_us;
     uint32_t connections, carried; /* the latter of the former */
     uint64_t accepted, refused; /* since it listens; refused: reset before they were carried, or by the server's word */
-    struct event *pause;        /* runs while nothing can be accepted */
-    struct port *renews;        /* a new one: the one that listens already, whose values these are */
-    bool stays;                 /* is configured still */
+    struct history_failure last_refusal;
+    struct event *pause; /* runs while nothing can be accepted */
+    struct port *renews; /* a new one: the one that listens already, whose values these are */
+    bool stays;          /* is configured still */
 };
 
 struct ports {

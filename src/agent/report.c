@@ -118,7 +118,7 @@ static void write_servers(const struct connector_view *view, uint64_t now, struc
     json_close_array(json);
 }
 
-static void write_forwards(const struct port *port, struct json *json)
+static void write_forwards(const struct port *port, uint64_t now, struct json *json)
 {
     char text[ADDRESS_TEXT_BYTES];
 
@@ -136,6 +136,7 @@ static void write_forwards(const struct port *port, struct json *json)
         json_member_number(json, "waiting", port->connections - port->carried);
         json_member_number(json, "accepted_total", port->accepted);
         json_member_number(json, "refused_total", port->refused);
+        write_failure(&port->last_refusal, now, json);
         json_close_object(json);
     }
     json_close_array(json);
@@ -176,7 +177,7 @@ static char *write_status(const struct report *report, const struct connector_vi
     json_member_number(&json, "server_connections", view->mode.connections);
     json_member_number(&json, "idle_server_connections", view->mode.idle_connections);
     json_close_object(&json);
-    write_forwards(view->mode.ports, &json);
+    write_forwards(view->mode.ports, now, &json);
     json_key(&json, "totals");
     json_open_object(&json);
     json_member_number(&json, "attempts_total", view->history->attempts);

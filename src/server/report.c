@@ -51,6 +51,7 @@ static void copy_services(struct part *part)
         }
         to->open = from->open;
         to->opened = from->opened;
+        to->failed = from->failed;
         to->received_bytes = from->received_bytes;
         to->sent_bytes = from->sent_bytes;
         part->streams += from->open;
@@ -118,6 +119,7 @@ static bool add_part(struct report_sum *sum, const struct part *part)
         }
         to->open += from->open;
         to->opened += from->opened;
+        to->failed += from->failed;
         to->received_bytes += from->received_bytes;
         to->sent_bytes += from->sent_bytes;
     }

@@ -107,6 +107,7 @@ static void write_service(const struct config_service *service, const struct tal
     json_close_array(json);
     json_member_number(json, "streams", tally->open);
     json_member_number(json, "streams_total", tally->opened);
+    json_member_number(json, "failed_total", tally->failed);
     json_member_number(json, "received_bytes", tally->received_bytes);
     json_member_number(json, "sent_bytes", tally->sent_bytes);
     json_close_object(json);

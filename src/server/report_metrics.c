@@ -63,6 +63,8 @@ static void write_services(const struct config_server *config, struct report_sum
         {NAME("streams"), "Open streams, by service.", offsetof(struct tally_service, open), true},
         {NAME("streams_opened_total"), "Streams that were opened, by service.", offsetof(struct tally_service, opened),
          false},
+        {NAME("streams_failed_total"), "Streams whose backend could not be reached, by service.",
+         offsetof(struct tally_service, failed), false},
         {NAME("stream_received_bytes_total"), "Data received on streams, by service.",
          offsetof(struct tally_service, received_bytes), false},
         {NAME("stream_sent_bytes_total"), "Data sent on streams, by service.",

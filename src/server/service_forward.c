@@ -105,6 +105,7 @@ static void on_dialled(const struct dial_result *result, void *user)
         link_flush(link); /* the credit for what has waited */
         return;
     }
+    forward->base.tally->failed++;
     log_failed(forward, result->reason);
     (void)snprintf(reason, sizeof(reason), "the backend: %s", result->reason);
     service_close(&forward->base, result->timed_out ? ETCP_CODE_TIMEOUT : ETCP_CODE_CONNECT_FAILED, reason);

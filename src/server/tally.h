@@ -44,6 +44,7 @@ struct tally_service {
     struct tally_service *next;
     const char *name;
     uint64_t open, opened;
+    uint64_t failed;                     /* of these: what is behind the service could not be reached */
     uint64_t received_bytes, sent_bytes; /* of stream data */
     uint64_t seen;                       /* by whoever walks over streams: the connection that was counted last */
 };

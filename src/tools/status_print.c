@@ -372,8 +372,8 @@ static void print_refusals(const struct status_style *style, const json_t *refus
 static void print_services(const struct status_style *style, const json_t *services)
 {
     static const struct column columns[] = {
-        {"SERVICE", false, 0}, {"TYPE", false, 3}, {"STREAMS", true, 0}, {"OPENED", true, 1},
-        {"RECEIVED", true, 0}, {"SENT", true, 0},  {"ALLOW", false, 2},
+        {"SERVICE", false, 0}, {"TYPE", false, 3},    {"STREAMS", true, 0}, {"OPENED", true, 1},
+        {"FAILED", true, 0},   {"RECEIVED", true, 0}, {"SENT", true, 0},    {"ALLOW", false, 2},
     };
     struct table table;
     const json_t *service = NULL;
@@ -390,13 +390,14 @@ static void print_services(const struct status_style *style, const json_t *servi
         set_text(&table, row, 1, text_of(service, "type"));
         set_number(&table, row, 2, number_of(service, "streams"));
         set_number(&table, row, 3, number_of(service, "streams_total"));
-        set_bytes(&table, row, 4, number_of(service, "received_bytes"));
-        set_bytes(&table, row, 5, number_of(service, "sent_bytes"));
-        format_list(allow, NAMES_SHOWN, cell(&table, row, 6), CELL_BYTES);
+        set_number(&table, row, 4, number_of(service, "failed_total"));
+        set_bytes(&table, row, 5, number_of(service, "received_bytes"));
+        set_bytes(&table, row, 6, number_of(service, "sent_bytes"));
+        format_list(allow, NAMES_SHOWN, cell(&table, row, 7), CELL_BYTES);
         if (json_array_size(allow) == 0) {
-            set_text(&table, row, 6, "nobody");
-        } else if (strcmp(cell(&table, row, 6), "*") == 0) {
-            set_text(&table, row, 6, "everybody");
+            set_text(&table, row, 7, "nobody");
+        } else if (strcmp(cell(&table, row, 7), "*") == 0) {
+            set_text(&table, row, 7, "everybody");
         }
     }
     table_print(&table, style);
@@ -517,6 +518,17 @@ static void print_server(const json_t *document, const struct status_style *styl
 
 /* ---- The agent ----------------------------------------------------------------------------------------------------------------- */
 
+/* When it was, and in the next column what. */
+static void set_last_failure(struct table *table, size_t row, size_t column, const json_t *object)
+{
+    const json_t *failure = json_object_get(object, "last_failure");
+
+    set_text(table, row, column + 1, text_of(failure, "cause"));
+    if (text_of(failure, "cause") != NULL) {
+        set_duration(table, row, column, number_of(failure, "ago_us"));
+    }
+}
+
 static void print_servers(const struct status_style *style, const json_t *servers)
 {
     static const struct column columns[] = {
@@ -532,16 +544,11 @@ static void print_servers(const struct status_style *style, const json_t *server
     }
     json_array_foreach(servers, row, server)
     {
-        const json_t *failure = json_object_get(server, "last_failure");
-
         set_text(&table, row, 0, text_of(server, "address"));
         set_text(&table, row, 1, text_of(server, "state"));
         set_number(&table, row, 2, number_of(server, "connections_total"));
         set_number(&table, row, 3, number_of(server, "failures_total"));
-        set_text(&table, row, 5, text_of(failure, "cause"));
-        if (text_of(failure, "cause") != NULL) {
-            set_duration(&table, row, 4, number_of(failure, "ago_us"));
-        }
+        set_last_failure(&table, row, 4, server);
     }
     table_print(&table, style);
 }
@@ -549,8 +556,9 @@ static void print_servers(const struct status_style *style, const json_t *server
 static void print_forwards(const struct status_style *style, const json_t *forwards)
 {
     static const struct column columns[] = {
-        {"FORWARD", false, 0}, {"LISTENING", false, 1}, {"SERVICE", false, 2}, {"OPEN", true, 0},
-        {"WAITING", true, 0},  {"ACCEPTED", true, 3},   {"REFUSED", true, 0},
+        {"FORWARD", false, 0}, {"LISTENING", false, 1}, {"SERVICE", false, 2},
+        {"OPEN", true, 0},     {"WAITING", true, 0},    {"ACCEPTED", true, 3},
+        {"REFUSED", true, 0},  {"AGO", true, 2},        {"LAST REFUSAL", false, 0},
     };
     struct table table;
     const json_t *forward = NULL;
@@ -568,6 +576,7 @@ static void print_forwards(const struct status_style *style, const json_t *forwa
         set_number(&table, row, 4, number_of(forward, "waiting"));
         set_number(&table, row, 5, number_of(forward, "accepted_total"));
         set_number(&table, row, 6, number_of(forward, "refused_total"));
+        set_last_failure(&table, row, 7, forward);
     }
     table_print(&table, style);
 }
