@@ -299,7 +299,7 @@ static int check_config(const struct cli *cli)
     if (cli->dump) {
         setup_dump(config, stdout);
     } else {
-        (void)printf("%s: good\n", cli->config != NULL ? cli->config : CONFIG_AGENT_PATH);
+        cli_print_good(CONFIG_AGENT_PATH, config_source(config->values), cli);
     }
     code = fflush(stdout) == 0 ? EX_OK : EX_IOERR;
 out:

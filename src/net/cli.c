@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <getopt.h>
+#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -139,4 +140,13 @@ int cli_parse(const struct cli_program *program, int argc, char **argv, struct c
     }
     *ret_cli = cli;
     return CLI_GO_ON;
+}
+
+void cli_print_good(const char *path, const char *source, const struct cli *cli)
+{
+    if (cli->config == NULL && strcmp(source, path) != 0) {
+        (void)printf("%s: there is no such file; the defaults are good\n", path);
+    } else {
+        (void)printf("%s: good\n", source);
+    }
 }

@@ -34,6 +34,9 @@ int cli_begin(void);
  * answered here, wrong usage too (on stderr). Returns CLI_GO_ON with *ret_cli filled, else the code to exit with. */
 int cli_parse(const struct cli_program *program, int argc, char **argv, struct cli *ret_cli);
 
+/* Prints what a check that found nothing wrong has looked at. `path`: what is read without -c; `source`: what was read. */
+void cli_print_good(const char *path, const char *source, const struct cli *cli);
+
 /* Prints the program's version, those of the libraries in use, and which AEADs this processor runs. */
 void cli_print_version(const char *name, FILE *out);
 

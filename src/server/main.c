@@ -36,7 +36,7 @@ static int check_config(const struct cli *cli)
     if (cli->dump) {
         snapshot_dump(config, stdout);
     } else {
-        (void)printf("%s: good\n", cli->config != NULL ? cli->config : CONFIG_SERVER_PATH);
+        cli_print_good(CONFIG_SERVER_PATH, config_source(config->values), cli);
     }
     exit_code = fflush(stdout) == 0 ? EX_OK : EX_IOERR;
 out:

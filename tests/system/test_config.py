@@ -185,6 +185,17 @@ def test_missing_file(etcp, daemon):
 
 
 @pytest.mark.parametrize("daemon", DAEMONS)
+def test_a_check_says_what_it_has_looked_at(etcp, daemon):
+    path = etcp.write("x.conf", good_text(etcp, daemon))
+    run = etcp.finished(daemon, "-t", "-c", path)
+    assert run.status == 0 and run.out.text == "%s: good\n" % path
+    default = "/etc/etcp/%s.conf" % daemon.partition("-")[2]
+    if not os.path.exists(default):
+        run = etcp.finished(daemon, "-t", env={"STATE_DIRECTORY": str(etcp.path)})
+        assert run.status == 0 and run.out.text == "%s: there is no such file; the defaults are good\n" % default
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
 def test_all_mistakes_are_told_at_once(etcp, daemon):
     path = etcp.write("x.conf", "colour = 1\nlog_level = loud\nheartbeat {\n  interval = 1\n}\n")
     for way, run in ways(etcp, daemon, path):
