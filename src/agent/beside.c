@@ -67,6 +67,20 @@ void beside_stop(struct beside *beside)
     }
 }
 
+int beside_adopt(struct beside *beside, struct mode *message, struct setup *setup, struct error_text *ret_error)
+{
+    bool reconnect = false; /* the owner does, as the tunnel is new to the connection */
+    int result;
+
+    mode_message_own(message, &message_owner, beside);
+    result = message->type->reload(message, setup, &reconnect, ret_error);
+    if (result == 0) {
+        beside_stop(beside);
+        beside->mode = message;
+    }
+    return result;
+}
+
 bool beside_is_at_work(const struct beside *beside)
 {
     return beside->mode != NULL && !beside->over;
@@ -132,4 +146,13 @@ int beside_reload(struct beside *beside, struct setup *setup, bool *ret_reconnec
         beside_stop(beside);
     }
     return result < 0 ? error_set(ret_error, result, "%s", strerror(-result)) : 0;
+}
+
+bool beside_reconnects(struct beside *beside)
+{
+    if (!pool_main_is_used(beside->pool)) {
+        return true;
+    }
+    on_give_up(beside, "the configuration has changed");
+    return false;
 }

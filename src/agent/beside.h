@@ -35,6 +35,9 @@ struct beside {
 int beside_start(struct beside *beside, const struct config_agent *config);
 void beside_stop(struct beside *beside);
 
+/* As mode_tunnel_adopt(). */
+int beside_adopt(struct beside *beside, struct mode *message, struct setup *setup, struct error_text *ret_error);
+
 /* Whether there is something left to send. */
 bool beside_is_at_work(const struct beside *beside);
 
@@ -45,6 +48,10 @@ void beside_writable(struct beside *beside);
 void beside_down(struct beside *beside, bool settled);
 void beside_view(const struct beside *beside, struct mode_view *ret_view);
 int beside_reload(struct beside *beside, struct setup *setup, bool *ret_reconnect, struct error_text *ret_error);
+
+/* After a reload that wants another connection: whether it may be had at once. If not, the messages get it when nobody is carried on
+ * the one that is there. */
+bool beside_reconnects(struct beside *beside);
 
 /* The connector's connection may carry nothing any more. */
 void beside_ready(struct beside *beside);

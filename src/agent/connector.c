@@ -439,7 +439,7 @@ int connector_new(struct loop *loop, struct setup *setup, const struct connector
 static int reload_mode(struct connector *connector, struct setup *setup, bool *ret_reconnect,
                        struct error_text *ret_error)
 {
-    bool tunnel = setup->config->forward_count > 0;
+    const bool tunnel = setup->config->forward_count > 0, goes_on = setup->config->sends_messages;
     struct mode *mode = NULL;
     int result;
 
@@ -455,10 +455,20 @@ static int reload_mode(struct connector *connector, struct setup *setup, bool *r
     if (result < 0) {
         return result;
     }
+    if (goes_on) {
+        result = mode_tunnel_adopt(mode, connector->mode, setup, ret_error);
+    }
+    if (result < 0) {
+        mode_message_own(connector->mode, &mode_owner, connector);
+        mode->type->free(mode);
+        return result;
+    }
     if (connector->state == STATE_UP) {
         connector->mode->type->down(connector->mode, false);
     }
-    connector->mode->type->free(connector->mode);
+    if (!goes_on) {
+        connector->mode->type->free(connector->mode);
+    }
     connector->mode = mode;
     *ret_reconnect = true;
     return 0;

@@ -71,9 +71,16 @@ struct mode {
 int mode_message_new(struct loop *loop, const struct config_agent *config, const struct mode_owner *owner, void *user,
                      struct mode **ret_mode);
 
+/* Gives a message mode another owner; borrows it. */
+void mode_message_own(struct mode *message, const struct mode_owner *owner, void *user);
+
 /* Tunnel: listens where the forwards of the configuration say, and carries what comes to their services; sends messages beside it
  * if there is a message section too. Holds `setup`; borrows the rest. Returns 0 and a mode, or -errno with an error text. */
 int mode_tunnel_new(struct loop *loop, struct setup *setup, const struct mode_owner *owner, void *user,
                     struct mode **ret_mode, struct error_text *ret_error);
+
+/* Has a new tunnel go on with the messages of a message mode, in place of its own, by the values of `setup`. Takes the mode over,
+ * connection and all. Returns 0, or -errno with an error text, and the mode is the caller's as before, but for its owner. */
+int mode_tunnel_adopt(struct mode *tunnel, struct mode *message, struct setup *setup, struct error_text *ret_error);
 
 #endif

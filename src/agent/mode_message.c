@@ -407,6 +407,14 @@ static const struct mode_type message_type = {
     .free = message_free,
 };
 
+void mode_message_own(struct mode *mode, const struct mode_owner *owner, void *user)
+{
+    struct message *message = message_of(mode);
+
+    message->owner = owner;
+    message->user = user;
+}
+
 int mode_message_new(struct loop *loop, const struct config_agent *config, const struct mode_owner *owner, void *user,
                      struct mode **ret_mode)
 {

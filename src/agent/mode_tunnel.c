@@ -562,6 +562,7 @@ static int reload(struct mode *mode, struct setup *setup, bool *ret_reconnect, s
     raise_descriptors(config);
     tunnel->drain_timeout_us = config->drain_timeout_us;
     pool_reload(tunnel->pool, setup);
+    *ret_reconnect = *ret_reconnect && beside_reconnects(&tunnel->beside);
     return 0;
 }
 
@@ -721,4 +722,9 @@ int mode_tunnel_new(struct loop *loop, struct setup *setup, const struct mode_ow
     raise_descriptors(config);
     *ret_mode = &tunnel->mode;
     return 0;
+}
+
+int mode_tunnel_adopt(struct mode *mode, struct mode *message, struct setup *setup, struct error_text *ret_error)
+{
+    return beside_adopt(&tunnel_of(mode)->beside, message, setup, ret_error);
 }

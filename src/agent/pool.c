@@ -205,7 +205,7 @@ static void remember_host(struct pool *pool, struct link *link, const char *addr
 static bool is_host(const struct pool *pool, const struct client *client, struct link *link)
 {
     return strcmp(pool->host, client_address_text(client)) == 0 &&
-           memcmp(pool->host_key, etcp_conn_peer_key(link_conn(link)), sizeof(pool->host_key)) == 0;
+           etcp_key_equal(pool->host_key, etcp_conn_peer_key(link_conn(link)));
 }
 
 /* What waits need not wait for the answer of a server that has let us in before. For that of others it does: they may send us away,

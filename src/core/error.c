@@ -5,9 +5,14 @@
 
 #include <sodium.h>
 
+#include "core/stream.h"
+
 int etcp_init(void)
 {
-    return sodium_init() < 0 ? ETCP_EINIT : 0;
+    if (sodium_init() < 0)
+        return ETCP_EINIT;
+    stream_init();
+    return 0;
 }
 
 const char *etcp_version(void)

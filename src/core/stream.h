@@ -44,6 +44,9 @@ struct stream_table {
     bool own_odd;          /* this side is the agent */
 };
 
+/* By etcp_init(), as often as that. */
+void stream_init(void);
+
 void stream_table_init(struct stream_table *table, bool own_odd);
 
 /* Frees all streams. */

@@ -10,10 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "keys/line.h"
+
+enum { LOCK_MOMENTS = 100, LOCK_MOMENT_MS = 10 };
 
 static const char header[] =
     "# Keys of servers as they were met first. When a server's key has changed and you know why,\n"
@@ -127,6 +130,21 @@ static int append(const char *path, const char *text, size_t len, const char *ad
     return r;
 }
 
+/* Whoever holds the lock writes a line and is gone. */
+static int lock_soon(int fd)
+{
+    const struct timespec moment = {.tv_nsec = LOCK_MOMENT_MS * 1000000L};
+
+    for (int i = 0; i < LOCK_MOMENTS; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK)
+            return -errno;
+        (void)nanosleep(&moment, NULL); /* shorter is as good */
+    }
+    return -EAGAIN;
+}
+
 /* Opens and locks PATH.lock: the file itself is replaced, so that a lock on it would not hold. */
 static int lock(const char *path, int *ret_fd, struct error_text *ret_error)
 {
@@ -152,8 +170,8 @@ static int lock(const char *path, int *ret_fd, struct error_text *ret_error)
         r = error_set(ret_error, -errno, "%s: can't be opened: %s", name, strerror(errno));
         goto out;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        r = errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    r = lock_soon(fd);
+    if (r < 0) {
         (void)error_set(ret_error, r, "%s: %s", name,
                         r == -EAGAIN ? "another process is writing: try again" : strerror(-r));
         (void)close(fd);

@@ -337,12 +337,9 @@ static void keep(struct splice *splice, const void *bytes, size_t len)
     }
 }
 
-static void write_queue(struct splice *splice)
+/* So much of the queue has been written. */
+static void drop(struct splice *splice, size_t n)
 {
-    struct iovec pieces[2];
-    int count = ring_pieces(&splice->queue, pieces);
-    size_t n = count > 0 ? write_pieces(splice, pieces, count) : 0;
-
     if (n > 0) {
         ring_drop(&splice->queue, n);
         count_queue(splice);
@@ -350,6 +347,14 @@ static void write_queue(struct splice *splice)
             (void)hold(splice, 0);
         }
     }
+}
+
+static void write_queue(struct splice *splice)
+{
+    struct iovec pieces[2];
+    int count = ring_pieces(&splice->queue, pieces);
+
+    drop(splice, count > 0 ? write_pieces(splice, pieces, count) : 0);
 }
 
 /* What of the pieces the socket does not take goes to the queue. */
@@ -454,10 +459,13 @@ static void read_last_bytes(struct splice *splice)
 static void watch(struct splice *splice)
 {
     bool orphan = splice->link == NULL;
-    short interest = splice->queue.count > 0 ? EV_WRITE : 0;
+    bool reads = !orphan && !splice->blocked && !splice->socket_closed;
+    short interest = (short)((splice->queue.count > 0 ? EV_WRITE : 0) | (reads ? EV_READ : 0));
 
-    if (!orphan) {
-        interest = (short)(interest | (splice->blocked || splice->socket_closed ? EV_WRITE | EV_ET : EV_READ));
+    /* Only errors are waited for then. What waits in the queue must not rely on an edge: a write that failed for want of memory
+     * has not filled the socket, so that there is none. */
+    if (!orphan && interest == 0) {
+        interest = EV_WRITE | EV_ET;
     }
     if (interest == splice->interest) {
         return;
@@ -667,15 +675,31 @@ static void put_first(struct splice *splice, const void *first, size_t len)
     splice->own_bytes = splice->error == 0 ? len : 0;
 }
 
+/* Writes bytes of ours, and what waits behind them. A new socket takes them: only if it does not, they go to the queue, which may
+ * double its memory. */
+static void write_first(struct splice *splice, const void *first, size_t len)
+{
+    struct iovec pieces[3] = {{.iov_base = (void *)(uintptr_t)first, .iov_len = len}};
+    const int count = 1 + ring_pieces(&splice->queue, pieces + 1);
+    size_t n;
+
+    splice->own_bytes = len;
+    n = write_pieces(splice, pieces, count);
+    if (n >= len) {
+        drop(splice, n - len);
+    } else if (splice->error == 0) {
+        put_first(splice, (const uint8_t *)first + n, len - n);
+    }
+}
+
 void splice_start(struct splice *splice, int fd, const void *first, size_t len, bool readable)
 {
     assert(splice->fd < 0);
     splice->fd = fd;
     (void)event_assign(&splice->io, splice->loop->base, fd, EV_READ | EV_PERSIST, on_io, splice);
     if (splice->error == 0 && len > 0) {
-        put_first(splice, first, len);
-    }
-    if (splice->error == 0) {
+        write_first(splice, first, len);
+    } else if (splice->error == 0) {
         write_queue(splice);
     }
     if (splice->error == 0 && readable) {

@@ -238,7 +238,12 @@ void report_free(struct report *report)
     }
     publishers_free(report->publishers);
     for (size_t i = 0; i < report->count; i++) {
-        part_clear(&report->parts[i]);
+        struct part *part = &report->parts[i];
+
+        /* What was asked for when the workers ended is still in the mail. */
+        (void)loop_unpost(part->worker->loop, &part->collect);
+        (void)loop_unpost(report->loop, &part->collected);
+        part_clear(part);
     }
     free(report);
 }

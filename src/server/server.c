@@ -11,8 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <sys/resource.h>
-
 #include <event2/event.h>
 #include <systemd/sd-daemon.h>
 
@@ -23,6 +21,7 @@
 #include "net/address.h"
 #include "net/loop.h"
 #include "server/census.h"
+#include "server/descriptors.h"
 #include "server/entrance.h"
 #include "server/gate.h"
 #include "server/loading.h"
@@ -31,7 +30,6 @@
 #include "server/worker.h"
 
 enum {
-    DESCRIPTORS_BESIDE = 64, /* beside those of connections: listeners, loops, files, those being refused */
     STATUS_INTERVAL_S = 5,
 };
 
@@ -331,22 +329,6 @@ static void on_reloaded(void *arg)
     }
 }
 
-/* Descriptors for all connections that are allowed, as far as the hard limit goes. */
-static void raise_descriptors(const struct config_server *config, size_t workers)
-{
-    struct rlimit limit;
-    rlim_t wanted = (rlim_t)config->limits.max_connections + CENSUS_REFUSING_MAX + DESCRIPTORS_BESIDE + 8 * workers;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
-        return;
-    }
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
-        log_message(LOG_LEVEL_WARNING, "max_connections = %" PRIu32 " needs RLIMIT_NOFILE = %ju, but it is %ju",
-                    config->limits.max_connections, (uintmax_t)wanted, (uintmax_t)limit.rlim_cur);
-    }
-}
-
 /* Holds the snapshot on success. */
 static int apply(struct server *server, struct snapshot *snapshot, struct error_text *ret_error)
 {
@@ -378,7 +360,7 @@ static int apply(struct server *server, struct snapshot *snapshot, struct error_
         log_message(LOG_LEVEL_NOTICE, "another number of workers takes effect at the next start");
     }
     log_set_level(snapshot->config->log_level);
-    raise_descriptors(snapshot->config, server->count);
+    descriptors_share(snapshot->config, server->count);
     moved = !binds_equal(snapshot->config, server->snapshot->config);
     snapshot_release(server->snapshot);
     server->snapshot = snapshot_hold(snapshot);
@@ -710,7 +692,7 @@ static int start(struct server *server)
         r = entrance_new(server->census, server->workers, server->count, &server->entrance);
     }
     if (r == 0) {
-        raise_descriptors(server->snapshot->config, server->count);
+        descriptors_share(server->snapshot->config, server->count);
         r = add_events(server);
     }
     if (r != 0) {

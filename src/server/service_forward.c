@@ -14,6 +14,7 @@
 #include "net/link.h"
 #include "net/loop.h"
 #include "net/splice.h"
+#include "server/descriptors.h"
 #include "server/proxy.h"
 #include "server/service.h"
 
@@ -128,14 +129,20 @@ static int forward_open(struct service_stream *stream, const struct etcp_origin 
         return ETCP_CODE_INTERNAL; /* a classic peer has messages; the configuration does not allow it */
     }
     forward->origin = *origin;
+    if (!descriptors_take()) {
+        log_failed(forward, "backends have all descriptors that they may have (RLIMIT_NOFILE)");
+        return ETCP_CODE_CONNECT_FAILED;
+    }
     if (splice_new(host->loop, stream->link, stream->stream, &stream->tally->sent_bytes, &splice_handler, forward,
                    &forward->splice) != 0) {
+        descriptors_give();
         return ETCP_CODE_INTERNAL;
     }
     r = dial_start(host->dialer, &target, config->connect_timeout_us, on_dialled, forward, &forward->dial);
     if (r != 0) {
         log_failed(forward, strerror(-r));
         splice_free(forward->splice);
+        descriptors_give();
         return ETCP_CODE_CONNECT_FAILED;
     }
     return 0;
@@ -162,6 +169,7 @@ static void forward_release(struct service_stream *stream)
 
     dial_cancel(forward->dial);
     splice_free(forward->splice);
+    descriptors_give();
 }
 
 const struct service_type service_forward = {

@@ -293,21 +293,6 @@ def test_unix_backend_and_unix_listener(etcp):
             thread.join(TIMEOUT)
 
 
-def test_credit_for_what_has_waited_for_the_backend(etcp):
-    """It goes out when the backend is there: nothing else would bring it along."""
-    tunnel = Tunnel(etcp, start=False)
-    tunnel.service += 'heartbeat { interval = "1h" timeout = "2h" }\n'
-    tunnel.start_server()
-    connection = etcp.connect(tunnel.server)
-    connection.answer_heartbeats = False
-    stream, data = connection.next_stream, os.urandom(peer.WINDOW)
-    frames = [peer.open_frame(stream, "test")]
-    frames += [peer.frame(peer.DATA, stream, data[at : at + 16384]) for at in range(0, len(data), 16384)]
-    connection.send(b"".join(map(connection.seal, frames)))
-    assert receive(tunnel.accept(), len(data)) == data
-    assert connection.expect(peer.CREDIT, stream, skip=(peer.HEARTBEAT,)).stream == stream
-
-
 def test_a_backend_is_not_the_dial_itself(etcp):
     """Nobody listens there, and the port is the next that the kernel gives to who connects."""
     if os.geteuid() != 0 or [name for _, name in socket.if_nameindex()] != ["lo"]:

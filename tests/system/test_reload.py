@@ -9,7 +9,7 @@ import socket
 import pytest
 
 import etcp_peer as peer
-from harness import eventually, free_port, sanitized
+from harness import TIMEOUT, eventually, free_port, sanitized
 from tunnel import Tunnel, exchange, of_sockets
 
 NAMED = 'service "echo" { type = "echo" allow = {"agent", "second"} }'
@@ -396,3 +396,49 @@ def test_a_reload_tells_all_mistakes(world):
     assert len(server.log.lines("reload failed, everything stays as it was: %s:1: .*colour" % server.config)) == 1
     connection = world.connect(server)
     connection.echo(connection.open(), b"as it was")
+
+
+# ---- Reload of an agent that sends messages beside its forwards
+
+SLOW = 'count = 100 interval = "1h"'
+
+
+@pytest.mark.parametrize("before, after", [(None, SLOW), (SLOW, SLOW + ' text = "other"'), (SLOW, None)], ids=["come", "change", "go"])
+def test_messages_that_come_or_go_cut_no_forwarded_connection(etcp, before, after):
+    """The one connection to the server is the messages' too; they get another one when nobody is carried on it."""
+    tunnel = Tunnel(etcp, start=False, agent={"message": before, "max_connections": 1})
+    tunnel.start_server()
+    tunnel.start_agent(tunnel.server.port)
+    pairs = [tunnel.pair() for _ in range(3)]
+    for pair in pairs:
+        exchange(*pair)
+    options = {**tunnel.agent_options, "message": after, "delay": "50ms"}
+    config = etcp.path / "agent.conf"
+    config.write_text(etcp.agent_text(tunnel.server.port, rest=tunnel.forward, **options))
+    assert reload(tunnel.agent)
+    for pair in pairs:
+        exchange(*pair)
+        for end in pair:
+            end.close()
+    tunnel.agent.log.wait("disconnected from .*: the configuration has changed")
+    tunnel.agent.log.wait("connected to ", count=2)
+    exchange(*tunnel.pair())
+
+
+@pytest.mark.parametrize("count", [5, 3])
+def test_messages_go_on_when_the_first_forward_comes(etcp, count):
+    """Each is reported once, though another part of the agent sends them from then on; also when their number has become smaller."""
+    server = etcp.server()
+    message = 'count = %d interval = "200ms" text = "m"'
+    agent = etcp.agent(server.port, message=message % 5)
+    agent.log.wait("echo 3 of 5 confirmed")
+    forward = 'forward "a" { listen = "127.0.0.1:0" service = "echo" }'
+    (etcp.path / "agent.conf").write_text(etcp.agent_text(server.port, message=message % count, rest=forward))
+    assert reload(agent)
+    agent.log.wait("all messages have been echoed")
+    assert agent.out.text.count("m\n") == count
+    address = ("127.0.0.1", int(agent.log.wait(r"listening on 127\.0\.0\.1:(\d+): forward a").group(1)))
+    with socket.create_connection(address, TIMEOUT) as client:
+        client.settimeout(TIMEOUT)
+        client.sendall(b"through it")
+        assert client.recv(100) == b"through it"

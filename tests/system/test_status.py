@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """etcp status and the status socket: who is told what, what it looks like, and who is told nothing."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -509,6 +511,36 @@ def test_a_reload_that_fails_changes_nothing(etcp, daemon):
     config.write_text(text(status_socket='"%s"' % (etcp.path / "new.sock"), rest='metrics { bind = "192.0.2.1:1" }'))
     assert not reload(program, 2)
     assert json.loads(ask(path))["pid"] == program.pid and not (etcp.path / "new.sock").exists()
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_a_stop_while_many_ask(etcp, number):
+    """What the workers were asked for may not have been answered when they end. (Freed memory is overwritten.)"""
+    server = etcp.server(workers=8, options={"env": {"MALLOC_PERTURB_": "165"}})
+    path = str(status_socket(server))
+    asked, over = threading.Semaphore(0), threading.Event()
+
+    def ask_on_and_on():
+        while not over.is_set():
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(TIMEOUT)
+                sock.connect(path)
+                while sock.recv(65536):
+                    pass
+                asked.release()
+
+    threads = [threading.Thread(target=ask_on_and_on) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(50 + 10 * number):
+            assert asked.acquire(timeout=TIMEOUT)
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0, server.log.text[-2000:]
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_leftover_is_replaced_and_another_s_is_not(etcp):

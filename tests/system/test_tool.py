@@ -119,6 +119,13 @@ def test_pubkey_refuses(etcp):
     assert run.status == EX_NOINPUT and "no such file" in run.log.text
 
 
+def test_many_meet_a_server_at_once(etcp):
+    """One of them writes the key down, the others find it there."""
+    server = etcp.server()
+    tools = [etcp.tool("ping", "-n", "0", "127.0.0.1:%d" % server.port) for _ in range(12)]
+    assert [tool.wait() for tool in tools] == [0] * 12, [tool.log.text for tool in tools]
+
+
 # ---- check (what it refuses: test_config.py, test_keys.py)
 
 

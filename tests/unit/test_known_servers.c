@@ -201,7 +201,7 @@ static void addresses_that_would_break_the_line_are_refused(void)
     CHECK_INT(access(path, F_OK), -1);
 }
 
-static void lock_of_another_is_not_waited_for(void)
+static void lock_of_another_is_not_waited_for_long(void)
 {
     const char *path = scratch_path("known");
     struct error_text error;
@@ -267,7 +267,7 @@ static const struct check_case cases[] = {
     CHECK_CASE(files_of_other_users_are_refused),
     CHECK_CASE(directories_that_others_may_write_are_refused),
     CHECK_CASE(addresses_that_would_break_the_line_are_refused),
-    CHECK_CASE(lock_of_another_is_not_waited_for),
+    CHECK_CASE(lock_of_another_is_not_waited_for_long),
     CHECK_CASE(nothing_is_lost_when_many_write_at_once),
 };
 

@@ -15,6 +15,37 @@ static struct etcp_stream *begin(void)
     return stream;
 }
 
+static unsigned longest_chain(void)
+{
+    unsigned longest = 0;
+
+    for (uint32_t i = 0; i <= table.mask; i++) {
+        unsigned length = 0;
+
+        for (const struct etcp_stream *stream = table.buckets[i]; stream != NULL; stream = stream->next)
+            length++;
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+/* A peer may leave out ids. */
+static void nobody_can_choose_ids_that_share_a_bucket(void)
+{
+    enum { STREAMS = 4096 };
+
+    for (uint32_t stride = 2; stride <= UINT32_MAX / STREAMS; stride *= 2) {
+        stream_table_done(&table);
+        stream_table_init(&table, false);
+        for (uint32_t i = 0; i < STREAMS; i++)
+            CHECK(stream_new(&table, NULL, 1 + i * stride, true) != NULL);
+        CHECK(longest_chain() < STREAMS / 8);
+        for (uint32_t i = 0; i < STREAMS; i++)
+            CHECK(stream_find(&table, 1 + i * stride) != NULL);
+    }
+    stream_table_done(&table);
+}
+
 static void stream_rejects_data_past_the_limit(void)
 {
     struct etcp_stream *s = begin();
@@ -211,6 +242,7 @@ static void stream_table_finds_all_and_only_what_is_there(void)
 }
 
 static const struct check_case cases[] = {
+    CHECK_CASE(nobody_can_choose_ids_that_share_a_bucket),
     CHECK_CASE(stream_that_has_ended_stays_so),
     CHECK_CASE(stream_rejects_data_past_the_limit),
     CHECK_CASE(stream_rejects_data_and_close_after_close),
