@@ -104,6 +104,16 @@ def of_sockets(program, look):
     return found
 
 
+def connects_to_reset(tunnel):
+    """Whether a new connection is reset, which may happen as early as in connect()."""
+    try:
+        client = tunnel.connect()
+        client.sendall(b"x")
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return is_reset(client)
+
+
 class Tunnel:
     """A backend, a server with the service "test" that leads to it, and an agent with a port for that service."""
 
