@@ -61,6 +61,7 @@ int beside_start(struct beside *beside, const struct config_agent *config)
 
 void beside_stop(struct beside *beside)
 {
+    beside->connected = false;
     if (beside->mode != NULL) {
         beside->mode->type->free(beside->mode);
         beside->mode = NULL;
@@ -88,21 +89,22 @@ bool beside_is_at_work(const struct beside *beside)
 
 void beside_up(struct beside *beside, struct link *link, const char *address)
 {
-    if (beside_is_at_work(beside)) {
+    beside->connected = beside_is_at_work(beside);
+    if (beside->connected) {
         beside->mode->type->up(beside->mode, link, address);
     }
 }
 
 void beside_event(struct beside *beside, const struct etcp_event *event)
 {
-    if (beside->mode != NULL) {
+    if (beside->connected) { /* else it is the end of a stream of an earlier mode's */
         beside->mode->type->event(beside->mode, event);
     }
 }
 
 void beside_writable(struct beside *beside)
 {
-    if (beside_is_at_work(beside)) {
+    if (beside->connected && beside_is_at_work(beside)) {
         beside->mode->type->writable(beside->mode);
     }
 }
@@ -110,6 +112,7 @@ void beside_writable(struct beside *beside)
 void beside_down(struct beside *beside, bool settled)
 {
     beside->cause[0] = '\0';
+    beside->renews = beside->connected = false;
     if (beside->mode != NULL) {
         beside->mode->type->down(beside->mode, settled);
     }
@@ -124,10 +127,15 @@ void beside_view(const struct beside *beside, struct mode_view *ret_view)
 
 void beside_ready(struct beside *beside)
 {
-    if (beside->cause[0] != '\0' && !pool_main_is_used(beside->pool)) {
-        beside->owner->give_up(beside->owner_user, beside->cause);
-        beside->cause[0] = '\0';
+    if (beside->cause[0] == '\0' || pool_main_is_used(beside->pool)) {
+        return;
     }
+    if (beside->renews) {
+        beside->owner->renew(beside->owner_user, beside->cause);
+    } else {
+        beside->owner->give_up(beside->owner_user, beside->cause);
+    }
+    beside->cause[0] = '\0';
 }
 
 int beside_reload(struct beside *beside, struct setup *setup, bool *ret_reconnect, struct error_text *ret_error)
@@ -153,6 +161,7 @@ bool beside_reconnects(struct beside *beside)
     if (!pool_main_is_used(beside->pool)) {
         return true;
     }
+    beside->renews = true;
     on_give_up(beside, "the configuration has changed");
     return false;
 }

@@ -28,6 +28,8 @@ struct beside {
 
     struct mode *mode; /* NULL: there are no messages */
     bool over;         /* all have been echoed */
+    bool connected;    /* it has the connection that is there */
+    bool renews;       /* they want another one for a reload */
     char cause[128];   /* why they want another connection; "": they don't */
 };
 

@@ -64,6 +64,7 @@ struct client {
     uint64_t round_trip_us; /* of the last heartbeat; NO_ROUND_TRIP: none was answered */
 
     unsigned failures, refusals; /* of this attempt */
+    bool denied;                 /* by any server, or any by us */
     bool refused;                /* the current connection was */
     int connect_error;           /* with which the current TCP connection did not come about; 0: none */
     bool told_why;               /* `cause` says why the current connection ended */
@@ -109,12 +110,10 @@ static void tell_failure(struct client *client)
 
     client->failures++;
     client->refusals += client->refused;
-    log_event(client->options.known_cause != NULL && strcmp(client->cause, client->options.known_cause) == 0
-                  ? LOG_LEVEL_DEBUG
-                  : LOG_LEVEL_WARNING,
-              fields, 2, "cannot connect to %s%s%s%s: %s%s", client->server_text,
-              client->address_text[0] != '\0' ? " (" : "", client->address_text,
-              client->address_text[0] != '\0' ? ")" : "", client->cause, explain_connect(client->connect_error));
+    log_event(client->options.is_repeated ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, fields, 2,
+              "cannot connect to %s%s%s%s: %s%s", client->server_text, client->address_text[0] != '\0' ? " (" : "",
+              client->address_text, client->address_text[0] != '\0' ? ")" : "", client->cause,
+              explain_connect(client->connect_error));
     if (client->handler->failed != NULL) {
         client->handler->failed(client, client->cause, client->user);
     }
@@ -150,6 +149,7 @@ static void finish(struct client *client)
     (void)event_del(&client->step);
     end->was_up = client->state == STATE_UP;
     end->refused = !end->was_up && client->failures > 0 && client->refusals == client->failures;
+    end->denied = client->denied;
     end->lived_us = end->was_up ? loop_now_us() - client->up_us : 0;
     end->cause = client->cause;
     client->state = STATE_OVER;
@@ -232,7 +232,7 @@ static void judge(struct client *client, const struct etcp_event *event)
         }
     }
     if (!good) {
-        client->end.untrusted = true;
+        client->end.untrusted = client->denied = true;
         etcp_conn_reject(conn, NULL);
     } else if (etcp_conn_accept(conn, loop_now_us()) < 0) {
         set_cause(client, "internal error: no decision was due");
@@ -291,7 +291,7 @@ static void hear_goodbye(struct client *client, const struct etcp_event *event)
     client->end.settled = client->announced && event->code == ETCP_CODE_OK; /* `shutting-down`: its patience was over */
     if (event->code == ETCP_CODE_UNAUTHORIZED) {
         client->end.settled = client->in_vain;
-        client->end.unauthorized = true;
+        client->end.unauthorized = client->denied = true;
         log_unauthorized(client);
     }
 }
@@ -533,7 +533,7 @@ static void try_address(struct client *client)
     client->end = (struct client_end){0};
     client->started_us = loop_now_us();
     client->round_trip_us = NO_ROUND_TRIP;
-    log_message(client->options.is_further || client->options.known_cause != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+    log_message(client->options.is_further || client->options.is_repeated ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
                 "connecting to %s (%s), suite %s", client->server_text, client->address_text,
                 etcp_suite_name(client->suite));
     result = connect_socket(client, address);
@@ -584,6 +584,7 @@ static void try_server(struct client *client)
     config_address_format(server, client->server_text);
     client->address_text[0] = '\0';
     forget_addresses(client);
+    client->connect_error = 0;
     client->refused = client->told_why = false;
     result = server->kind == CONFIG_ADDRESS_UNIX ? address_from_path(server->path, &address)
                                                  : address_from_numeric(server->host, server->port, &address);

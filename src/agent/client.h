@@ -39,7 +39,7 @@ struct client_options {
     uint64_t heartbeat_interval_us;
     uint64_t dead_peer_timeout_us;
     const char *congestion_control; /* NULL or "": the system's */
-    const char *known_cause;        /* a failure for this is for the debug log only; NULL: none is */
+    bool is_repeated;               /* the same was tried a moment ago: what comes of it is for the debug log only */
     bool is_further;                /* there is a connection already: that another is made is for the debug log only */
 };
 
@@ -52,6 +52,7 @@ struct client_end {
     bool refused; /* never up, and nothing but Refusals were met */
     bool unauthorized; /* the (last) server does not know our key */
     bool untrusted;    /* its key was refused */
+    bool denied;       /* one or the other was so with any server of the attempt */
     const char
         *cause; /* for people, escaped: why; of several servers the last one's. Never NULL; borrowed for the call */
     uint64_t lived_us; /* since `up` */

@@ -243,7 +243,7 @@ static void on_closed(struct client *client, const struct client_end *end, void 
     connector->client = NULL;
     connector->link = NULL;
     connector->ended_us = loop_now_us();
-    connector->denied = end->unauthorized || end->untrusted;
+    connector->denied = end->denied;
     setup_free(connector->client_setup);
     connector->client_setup = NULL;
     if (connector->finishing) {
@@ -279,7 +279,7 @@ static void connect_now(struct connector *connector)
         .heartbeat_interval_us = config->heartbeat.interval_us,
         .dead_peer_timeout_us = config->heartbeat.timeout_us,
         .congestion_control = config->congestion_control,
-        .known_cause = connector->hurried ? connector->known_cause : NULL,
+        .is_repeated = connector->hurried,
     };
     int result;
 
@@ -347,6 +347,14 @@ static void on_give_up(void *user, const char *cause)
     close_client(connector, NULL);
 }
 
+static void on_renew(void *user, const char *cause)
+{
+    struct connector *connector = user;
+
+    connector->reconnect = true;
+    on_give_up(connector, cause);
+}
+
 static void on_hurry(void *user)
 {
     struct connector *connector = user;
@@ -377,6 +385,7 @@ static const char *on_cause(void *user)
 static const struct mode_owner mode_owner = {
     .finished = on_finished,
     .give_up = on_give_up,
+    .renew = on_renew,
     .hurry = on_hurry,
     .cause = on_cause,
 };
@@ -505,6 +514,7 @@ int connector_reload(struct connector *connector, struct setup *setup, struct er
     }
     connector->setup = setup;
     connector->backoff = (struct backoff){0};
+    connector->hurried = connector->denied = false;
     if (connector->state == STATE_WAITING) {
         (void)event_add(connector->timer, &now); /* without memory the old wait goes on */
         return 0;

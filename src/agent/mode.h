@@ -20,7 +20,7 @@ struct mode;
 struct port;
 struct setup;
 
-/* What a mode asks of its owner. Both may be called inside the functions of struct mode_type; the mode's connection then
+/* What a mode asks of its owner. All may be called inside the functions of struct mode_type; the mode's connection then
  * ends from the loop, and until `down` the mode has nothing more to do with it. */
 struct mode_owner {
     /* The work is done (EX_OK), or can't be done (another code of sysexits(3)): end well and exit. */
@@ -28,6 +28,8 @@ struct mode_owner {
     /* This connection is of no more use: end it, and try another after the usual delay. `cause` is borrowed for the call,
      * for the log, escaped. */
     void (*give_up)(void *user, const char *cause);
+    /* The same for a reload: it is no failure, and another one is made at once. */
+    void (*renew)(void *user, const char *cause);
     /* A connection is wanted: the wait for the next attempt should be short. */
     void (*hurry)(void *user);
     /* Why there was no connection last; "" if there is no reason. Borrowed for the moment. */

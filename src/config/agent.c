@@ -107,7 +107,6 @@ const struct config_table *config_agent_table(void)
     return &table;
 }
 
-/* The line of the one of two options that was given; of the first, if both were. */
 static int check_classic(const struct config_agent *config, struct error_text *ret_error)
 {
     unsigned line = config_values_line(config_values_get(config->values, NULL), "suite");

@@ -214,7 +214,7 @@ static int scan_string(struct scanner *s)
         s->word[s->word_len++] = c;
     }
     s->word[s->word_len] = '\0';
-    if (s->at < s->end && (word_character(*s->at) || *s->at == '"' || *s->at == '\''))
+    if (memchr(s->word, '=', s->word_len) && s->at < s->end && (word_character(*s->at) || *s->at == quote))
         return fail(s, "text goes on right behind a closing %c: is one missing before it?", quote);
     return 0;
 }
@@ -239,14 +239,14 @@ static const struct config_option *find_option(const struct config_section *sect
     return NULL;
 }
 
-/* Whether "+=" follows, which is the greater mistake of an option that is there already. */
-static bool is_appended(const struct scanner *s)
+/* Whether this comes next in the line. */
+static bool is_before(const struct scanner *s, char c)
 {
     const char *at = s->at;
 
     while (at < s->end && (*at == ' ' || *at == '\t'))
         at++;
-    return at < s->end && *at == '+';
+    return at < s->end && *at == c;
 }
 
 /* What stands for an option of no table; it may have one value or many. */
@@ -266,7 +266,7 @@ static int at_name(struct scanner *s)
     s->named_section = s->current == 0 ? find_section(s->table, s->word) : NULL;
     s->named_option = find_option(here, s->word);
     s->named_line = s->line;
-    if (!s->named_option && here->name && find_section(s->table, s->word))
+    if (!s->named_option && here->name && !is_before(s, '=') && find_section(s->table, s->word))
         return fail(s, "section \"%s\" inside of section \"%s\": is the \"}\" of the one in line %u missing?", shown,
                     here->name, s->scan->sections[s->current].line);
     if (!s->named_section && !s->named_option) {
@@ -278,7 +278,8 @@ static int at_name(struct scanner *s)
         s->named_option = &unknown;
         skip(s);
     }
-    for (size_t i = 0; i < s->scan->option_count && !is_appended(s); i++) {
+    /* "+=" is the greater mistake of an option that is there already. */
+    for (size_t i = 0; i < s->scan->option_count && !is_before(s, '+'); i++) {
         const struct scan_option *other = &s->scan->options[i];
 
         if (other->section == s->current && other->option == s->named_option) {

@@ -294,8 +294,11 @@ static int load_for(const struct search *search, const char *path, enum etcp_key
         stat(path, &st) == 0 && st.st_uid != daemon) {
         keyfile_key_free(*ret_key);
         *ret_key = NULL;
-        r = error_set(ret_error, -EACCES, "%s: user %u, who the daemon is, can't read it: chown %u %s", path,
-                      (unsigned)daemon, (unsigned)daemon, path);
+        r = error_set(
+            ret_error, -EACCES,
+            "%s: user %u, whose the state directory is, can't read it: chown %u %s; or, for a daemon that root runs, "
+            "another directory in STATE_DIRECTORY",
+            path, (unsigned)daemon, (unsigned)daemon, path);
     }
     return r;
 }

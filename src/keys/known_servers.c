@@ -16,7 +16,7 @@
 #include "base/file.h"
 #include "keys/line.h"
 
-enum { LOCK_MOMENTS = 100, LOCK_MOMENT_MS = 10 };
+enum { LOCK_MOMENTS = 20, LOCK_MOMENT_MS = 10 }; /* an agent stands still meanwhile */
 
 static const char header[] =
     "# Keys of servers as they were met first. When a server's key has changed and you know why,\n"

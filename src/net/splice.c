@@ -6,8 +6,8 @@
  * (the loop's gather, which the link has released before its buffer is used again). What the socket does not take is copied to
  * the queue, and credit is given only for what it has taken.
  *
- * A socket that must not be read, or has sent FIN, is watched for becoming writable, edge-triggered: a reset is told with that too,
- * and bytes that arrive wake nobody. */
+ * A socket that must not be read, or has sent FIN, and for which nothing waits, is watched for becoming writable, edge-triggered: a
+ * reset is told with that too, and bytes that arrive wake nobody. */
 #include "net/splice.h"
 
 #include <assert.h>

@@ -10,7 +10,7 @@
 
 struct config_server;
 
-/* Raises the limit as far as it goes, and leaves to backends what all connections that are allowed don't need, at least half. Warns
+/* Raises the limit as far as it goes, and leaves to backends what all connections that are allowed don't need, at least a quarter. Warns
  * if that is too little for these connections. On the main thread. */
 void descriptors_share(const struct config_server *config, size_t workers);
 

@@ -556,9 +556,8 @@ static void print_servers(const struct status_style *style, const json_t *server
 static void print_forwards(const struct status_style *style, const json_t *forwards)
 {
     static const struct column columns[] = {
-        {"FORWARD", false, 0}, {"LISTENING", false, 1}, {"SERVICE", false, 2},
-        {"OPEN", true, 0},     {"WAITING", true, 0},    {"ACCEPTED", true, 3},
-        {"REFUSED", true, 0},  {"AGO", true, 2},        {"LAST REFUSAL", false, 0},
+        {"FORWARD", false, 0}, {"LISTENING", false, 1}, {"SERVICE", false, 2}, {"OPEN", true, 0},
+        {"WAITING", true, 0},  {"ACCEPTED", true, 3},   {"REFUSED", true, 0},
     };
     struct table table;
     const json_t *forward = NULL;
@@ -576,9 +575,22 @@ static void print_forwards(const struct status_style *style, const json_t *forwa
         set_number(&table, row, 4, number_of(forward, "waiting"));
         set_number(&table, row, 5, number_of(forward, "accepted_total"));
         set_number(&table, row, 6, number_of(forward, "refused_total"));
-        set_last_failure(&table, row, 7, forward);
     }
     table_print(&table, style);
+    json_array_foreach(forwards, row, forward)
+    {
+        const json_t *failure = json_object_get(forward, "last_failure");
+
+        if (text_of(failure, "cause") != NULL) {
+            char name[CELL_BYTES], ago[CELL_BYTES], cause[TEXT_BYTES / 2], text[TEXT_BYTES];
+
+            safe(text_of(forward, "name") != NULL ? text_of(forward, "name") : "?", name, sizeof(name));
+            safe(text_of(failure, "cause"), cause, sizeof(cause));
+            format_duration(number_of(failure, "ago_us"), ago, sizeof(ago));
+            (void)snprintf(text, sizeof(text), "%s, %s ago: %s", name, ago, cause);
+            print_line(style, "refused", text);
+        }
+    }
 }
 
 static void print_connection(const struct status_style *style, const json_t *connection)

@@ -10,8 +10,8 @@ import threading
 import pytest
 
 import etcp_peer as peer
-from harness import EX_UNAVAILABLE, free_port
-from tunnel import Tunnel, connects_to_reset, exchange, is_reset, receive
+from harness import EX_UNAVAILABLE, eventually, free_port
+from tunnel import Tunnel, connects_to_reset, exchange, is_reset, receive, status
 
 
 def test_connections_are_reused(etcp):
@@ -160,6 +160,42 @@ def test_who_waits_does_not_press_a_server_that_has_said_no(etcp, why):
     assert len(tunnel.agent.log.lines("connecting to ")) == 1
     reason = "unauthorized" if why == "unlisted" else "its key is none of those in server_key"
     assert len(tunnel.agent.log.lines("reset: no connection to the server in 0.30 s: .*" + reason)) == 4
+
+
+def test_one_of_several_servers_has_said_no(etcp):
+    tunnel = Tunnel(etcp, start=False, forward='wait = "300ms"', server={"echo": False}, agent={"delay": None, "identity": '"%s"' % (etcp.path / "unlisted.key")})
+    etcp.finished("etcp", "keygen", etcp.path / "unlisted.key")
+    tunnel.forward += 'reconnect { initial_delay = "1h" max_delay = "1h" jitter = 0.0 }\n'
+    tunnel.start_server()
+    tunnel.start_agent('{"127.0.0.1:%d", "127.0.0.1:%d"}' % (tunnel.server.port, free_port()), wait=False)
+    tunnel.agent.log.wait(r"retrying in 3600\.00 s: Connection refused")
+    for _ in range(4):
+        assert connects_to_reset(tunnel)
+    assert len(tunnel.agent.log.lines("connecting to ")) == 2
+
+
+def test_a_reload_while_somebody_waits_is_told(etcp):
+    tunnel = Tunnel(etcp, start=False, forward='wait = "1h"', agent={"delay": None, "log_level": '"info"'})
+    tunnel.forward += 'reconnect { initial_delay = "1h" max_delay = "1h" jitter = 0.0 }\n'
+    port = free_port()
+    tunnel.start_agent(port, wait=False)
+    tunnel.agent.log.wait(r"retrying in 3600\.00 s")
+    tunnel.connect()
+    eventually(lambda: status(tunnel.agent)["totals"]["attempts_total"] >= 2, "an attempt for the one that waits")
+    told = len(tunnel.agent.log.lines("connecting to "))
+    assert told == 1
+    tunnel.agent.signal(signal.SIGHUP)
+    tunnel.agent.log.wait("configuration reloaded")
+    tunnel.agent.log.wait("connecting to ", count=2)
+    tunnel.agent.log.wait("cannot connect to .*: Connection refused; is etcp-server running there", count=2)
+
+
+def test_advice_is_for_the_failure_that_it_stands_with(etcp):
+    tunnel = Tunnel(etcp, start=False)
+    tunnel.start_agent('{"127.0.0.1:%d", "nohost.invalid:1337"}' % free_port(), wait=False)
+    tunnel.agent.log.wait("cannot connect to 127.0.0.1:.*: Connection refused; is etcp-server running there")
+    line = tunnel.agent.log.wait("cannot connect to nohost.invalid:1337: .*").group(0)
+    assert "etcp-server" not in line
 
 
 def test_server_restart(etcp):

@@ -10,7 +10,7 @@ import pytest
 
 import etcp_peer as peer
 from harness import TIMEOUT, eventually, free_port, sanitized
-from tunnel import Tunnel, exchange, of_sockets
+from tunnel import Tunnel, exchange, of_sockets, reset, status
 
 NAMED = 'service "echo" { type = "echo" allow = {"agent", "second"} }'
 
@@ -406,13 +406,15 @@ SLOW = 'count = 100 interval = "1h"'
 @pytest.mark.parametrize("before, after", [(None, SLOW), (SLOW, SLOW + ' text = "other"'), (SLOW, None)], ids=["come", "change", "go"])
 def test_messages_that_come_or_go_cut_no_forwarded_connection(etcp, before, after):
     """The one connection to the server is the messages' too; they get another one when nobody is carried on it."""
-    tunnel = Tunnel(etcp, start=False, agent={"message": before, "max_connections": 1})
+    rules = 'reconnect { initial_delay = "1h" max_delay = "1h" max_attempts = 1 }\n'  # it is no failure
+    tunnel = Tunnel(etcp, start=False, agent={"message": before, "max_connections": 1, "delay": None})
+    tunnel.forward += rules
     tunnel.start_server()
     tunnel.start_agent(tunnel.server.port)
     pairs = [tunnel.pair() for _ in range(3)]
     for pair in pairs:
         exchange(*pair)
-    options = {**tunnel.agent_options, "message": after, "delay": "50ms"}
+    options = {**tunnel.agent_options, "message": after}
     config = etcp.path / "agent.conf"
     config.write_text(etcp.agent_text(tunnel.server.port, rest=tunnel.forward, **options))
     assert reload(tunnel.agent)
@@ -423,6 +425,32 @@ def test_messages_that_come_or_go_cut_no_forwarded_connection(etcp, before, afte
     tunnel.agent.log.wait("disconnected from .*: the configuration has changed")
     tunnel.agent.log.wait("connected to ", count=2)
     exchange(*tunnel.pair())
+
+
+def test_what_earlier_messages_have_left_behind_is_not_the_new_ones(etcp):
+    """Their stream ends when others are sent already, but have no connection yet."""
+    tunnel = Tunnel(etcp, start=False, agent={"message": SLOW + ' service = "slow"', "max_connections": 1})
+    backend = etcp.keep(socket.create_server(("127.0.0.1", 0)))
+    backend.settimeout(TIMEOUT)
+    tunnel.service += 'service "slow" { type = "forward" to = "127.0.0.1:%d" allow = {"agent"} }\n' % backend.getsockname()[1]
+    tunnel.start_server()
+    tunnel.start_agent(tunnel.server.port)
+    slow = etcp.keep(backend.accept()[0])
+    pair = tunnel.pair()
+    exchange(*pair)
+    config = etcp.path / "agent.conf"
+    texts = [etcp.agent_text(tunnel.server.port, rest=tunnel.forward, **{"delay": "50ms", **tunnel.agent_options, "message": message})
+             for message in (None, SLOW)]
+    for number, text in enumerate(texts):
+        config.write_text(text)
+        assert reload(tunnel.agent, number + 1)
+    reset(slow)
+    eventually(lambda: status(tunnel.server)["totals"]["streams"] == 1, "the end of the messages' stream")
+    exchange(*pair)
+    for end in pair:
+        end.close()
+    tunnel.agent.log.wait("connected to ", count=2)
+    assert not tunnel.agent.log.lines("error: ") and not tunnel.agent.log.lines("service \"slow\": ")
 
 
 @pytest.mark.parametrize("count", [5, 3])

@@ -80,6 +80,17 @@ static void duplicates_are_errors(void)
     bad_each(inputs, CHECK_COUNT(inputs));
 }
 
+static void statements_need_no_space_between_them(void)
+{
+    struct config_server *config =
+        good("service \"a\"{type=\"echo\"allow={\"*\"}}workers=2 log_level=\"debug\"drain_timeout='1s'");
+
+    CHECK_INT(config->service_count, 1);
+    CHECK_INT(config->workers, 2);
+    CHECK_INT(config->drain_timeout_us, 1000000);
+    config_server_free(config);
+}
+
 static void broken_syntax_is_an_error(void)
 {
     static const struct bad_input inputs[] = {
@@ -308,6 +319,12 @@ static void all_mistakes_are_told(void)
         "\nserver.conf:3: unknown option \"y\" in section \"limits\": expected one of: "
         "max_connections max_connections_per_address max_handshakes max_streams "
         "handshake_timeout idle_timeout max_message");
+    bad("limits { heartbeat = \"5s\"\nnonsense = 1 }\nbar = 2",
+        "server.conf:1: unknown option \"heartbeat\" in section \"limits\": expected one of: max_connections "
+        "max_connections_per_address max_handshakes max_streams handshake_timeout idle_timeout max_message"
+        "\nserver.conf:2: unknown option \"nonsense\" in section \"limits\": expected one of: max_connections "
+        "max_connections_per_address max_handshakes max_streams handshake_timeout idle_timeout max_message"
+        "\nserver.conf:3: unknown option or section \"bar\": expected one of: " SERVER_WORDS);
     bad("x = 1\n|", "server.conf:1: unknown option or section \"x\": expected one of: " SERVER_WORDS
                     "\nserver.conf:2: unexpected character '|': expected values with such characters in quotes");
 }
@@ -315,6 +332,7 @@ static void all_mistakes_are_told(void)
 static const struct check_case cases[] = {
     CHECK_CASE(unknown_names_are_errors),
     CHECK_CASE(duplicates_are_errors),
+    CHECK_CASE(statements_need_no_space_between_them),
     CHECK_CASE(broken_syntax_is_an_error),
     CHECK_CASE(nul_bytes_are_errors),
     CHECK_CASE(failed_parse_leaves_nothing_behind),
