@@ -35,12 +35,11 @@ void descriptors_share(const struct config_server *config, size_t workers)
             limit = raised;
         }
     }
-    if (limit.rlim_cur - limit.rlim_cur / 4 < wanted) {
+    if (limit.rlim_cur < wanted) {
         log_message(LOG_LEVEL_WARNING, "max_connections = %" PRIu32 " needs RLIMIT_NOFILE = %ju, but it is %ju",
-                    config->limits.max_connections, (uintmax_t)(wanted + wanted / 3), (uintmax_t)limit.rlim_cur);
+                    config->limits.max_connections, (uintmax_t)wanted, (uintmax_t)limit.rlim_cur);
     }
-    left = limit.rlim_cur > wanted ? limit.rlim_cur - wanted : 0;
-    left = left < limit.rlim_cur / 4 ? limit.rlim_cur / 4 : left;
+    left = limit.rlim_cur - (wanted < limit.rlim_cur / 4 ? wanted : limit.rlim_cur / 4);
     atomic_store(&backends_max, left < SIZE_MAX ? (size_t)left : SIZE_MAX);
 }
 

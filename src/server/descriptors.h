@@ -10,8 +10,8 @@
 
 struct config_server;
 
-/* Raises the limit as far as it goes, and leaves to backends what all connections that are allowed don't need, at least a quarter. Warns
- * if that is too little for these connections. On the main thread. */
+/* Raises the limit as far as it goes, and keeps of it for connections what all that are allowed need, at most a quarter; the rest is
+ * for backends. Warns if there are fewer than these connections need. On the main thread. */
 void descriptors_share(const struct config_server *config, size_t workers);
 
 /* Takes one for a backend; false: there is none left. Each is given back once. On any thread. */
