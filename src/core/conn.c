@@ -45,7 +45,7 @@ int conn_new_fixed(struct etcp_pool *pool, const struct etcp_conn_options *optio
     conn->dead_peer_timeout_us = or_default(options->dead_peer_timeout_us, 45000000);
     conn->max_streams = options->max_streams ? options->max_streams : 256;
     conn->max_record = options->max_record && options->max_record < RECORD_MAX ? options->max_record : RECORD_MAX;
-    stream_table_init(&conn->streams, conn->is_agent);
+    stream_table_init(&conn->streams, conn->is_agent, pool->stream_factor);
     *ret_conn = conn;
     return 0;
 }

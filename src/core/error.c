@@ -5,14 +5,9 @@
 
 #include <sodium.h>
 
-#include "core/stream.h"
-
 int etcp_init(void)
 {
-    if (sodium_init() < 0)
-        return ETCP_EINIT;
-    stream_init();
-    return 0;
+    return sodium_init() < 0 ? ETCP_EINIT : 0;
 }
 
 const char *etcp_version(void)

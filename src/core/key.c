@@ -182,6 +182,7 @@ int etcp_pool_new(struct etcp_pool **ret_pool)
     }
     secret_arena_init(&pool->handshakes, SECRET_LARGE_BYTES);
     secret_arena_init(&pool->sessions, SECRET_SMALL_BYTES);
+    randombytes_buf(&pool->stream_factor, sizeof pool->stream_factor);
     *ret_pool = pool;
     return 0;
 }

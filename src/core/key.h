@@ -20,6 +20,7 @@ struct etcp_pool {
     struct secret_arena handshakes; /* SECRET_LARGE_BYTES */
     struct secret_arena sessions;   /* SECRET_SMALL_BYTES */
     struct aead_cache *cache;
+    uint64_t stream_factor; /* of the connections' stream tables */
 };
 
 /* Whether a static public key is in its one spelling: below 2^255 - 19 (section 1, Keys). */

@@ -3,38 +3,19 @@
  * The table is a hash table with chains. A connection with one or a few streams allocates nothing but them. */
 #include "core/stream.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <sodium.h>
-
-void stream_table_init(struct stream_table *table, bool own_odd)
+void stream_table_init(struct stream_table *table, bool own_odd, uint64_t factor)
 {
-    *table = (struct stream_table){.mask = STREAM_BUCKETS_INLINE - 1, .own_odd = own_odd};
+    *table = (struct stream_table){.factor = factor | 1, .mask = STREAM_BUCKETS_INLINE - 1, .own_odd = own_odd};
     table->buckets = table->first;
-}
-
-/* Random and odd: the peer, which chooses ids, must not be able to choose those that share a bucket. */
-static uint64_t factor = 0x9e3779b97f4a7c15;
-
-static void draw_factor(void)
-{
-    randombytes_buf(&factor, sizeof factor);
-    factor |= 1;
-}
-
-void stream_init(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    (void)pthread_once(&once, draw_factor); /* tables go by it from then on */
 }
 
 /* By multiply-shift hashing. An id's lowest bit is its side: not worth a bucket's distinction. */
 static struct etcp_stream **bucket_of(const struct stream_table *table, uint32_t id)
 {
-    return &table->buckets[(uint32_t)((id >> 1) * factor >> 32) & table->mask];
+    return &table->buckets[(uint32_t)((id >> 1) * table->factor >> 32) & table->mask];
 }
 
 static void release_buckets(struct stream_table *table)

@@ -36,6 +36,7 @@ enum { STREAM_BUCKETS_INLINE = 4 };
 struct stream_table {
     struct etcp_stream *first[STREAM_BUCKETS_INLINE]; /* the buckets of a connection with few streams */
     struct etcp_stream **buckets;                     /* first, or allocated */
+    uint64_t factor;                                  /* of the hash function, odd */
     uint32_t mask;                                    /* number of buckets - 1 */
     uint32_t count;
     uint32_t peer_count;   /* of them, opened by the peer */
@@ -44,10 +45,8 @@ struct stream_table {
     bool own_odd;          /* this side is the agent */
 };
 
-/* By etcp_init(), as often as that. */
-void stream_init(void);
-
-void stream_table_init(struct stream_table *table, bool own_odd);
+/* `factor` is random: the peer, which chooses ids, must not be able to choose those that share a bucket. */
+void stream_table_init(struct stream_table *table, bool own_odd, uint64_t factor);
 
 /* Frees all streams. */
 void stream_table_done(struct stream_table *table);
