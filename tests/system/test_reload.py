@@ -441,9 +441,9 @@ def test_what_earlier_messages_have_left_behind_is_not_the_new_ones(etcp):
     config = etcp.path / "agent.conf"
     texts = [etcp.agent_text(tunnel.server.port, rest=tunnel.forward, **{"delay": "50ms", **tunnel.agent_options, "message": message})
              for message in (None, SLOW)]
-    for number, text in enumerate(texts):
+    for text in texts:
         config.write_text(text)
-        assert reload(tunnel.agent, number + 1)
+        assert reload(tunnel.agent, len(tunnel.agent.log.lines("configuration reloaded")) + 1)
     reset(slow)
     eventually(lambda: status(tunnel.server)["totals"]["streams"] == 1, "the end of the messages' stream")
     exchange(*pair)
@@ -453,18 +453,20 @@ def test_what_earlier_messages_have_left_behind_is_not_the_new_ones(etcp):
     assert not tunnel.agent.log.lines("error: ") and not tunnel.agent.log.lines("service \"slow\": ")
 
 
-@pytest.mark.parametrize("count", [5, 3])
+@pytest.mark.parametrize("count", [10, 3])
 def test_messages_go_on_when_the_first_forward_comes(etcp, count):
     """Each is reported once, though another part of the agent sends them from then on; also when their number has become smaller."""
     server = etcp.server()
     message = 'count = %d interval = "200ms" text = "m"'
-    agent = etcp.agent(server.port, message=message % 5)
-    agent.log.wait("echo 3 of 5 confirmed")
+    agent = etcp.agent(server.port, message=message % 1000)
+    agent.log.wait("echo 3 of 1000 confirmed")
     forward = 'forward "a" { listen = "127.0.0.1:0" service = "echo" }'
     (etcp.path / "agent.conf").write_text(etcp.agent_text(server.port, message=message % count, rest=forward))
     assert reload(agent)
     agent.log.wait("all messages have been echoed")
-    assert agent.out.text.count("m\n") == count
+    echoes = [int(number) for number in re.findall(r"echo (\d+) of \d+ confirmed", agent.log.text)]
+    assert echoes == list(range(1, len(echoes) + 1)) and len(echoes) >= count
+    eventually(lambda: agent.out.text.count("m\n") == len(echoes), "each echo is reported once")
     address = ("127.0.0.1", int(agent.log.wait(r"listening on 127\.0\.0\.1:(\d+): forward a").group(1)))
     with socket.create_connection(address, TIMEOUT) as client:
         client.settimeout(TIMEOUT)
