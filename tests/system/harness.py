@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import random
 import re
 import resource
 import shutil
@@ -64,10 +65,15 @@ def eventually(condition, what, timeout=TIMEOUT):
 
 
 def free_port():
-    """A port of the loopback that nobody listens on (nobody is promised to keep off it)."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port of the loopback that nobody listens on. It is none that the kernel gives away where there are others, so that the program
+    under test, which listens on port 0, does not get it; other tests that run are kept off by chance."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        first = int(file.read().split()[0])
+    for _ in range(100):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", random.randrange(10000, first) if first > 20000 else 0))
+            return sock.getsockname()[1]
+    raise AssertionError("a hundred ports are taken")
 
 
 def has_keepalive(local_port, remote_port):
