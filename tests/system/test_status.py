@@ -276,6 +276,21 @@ def test_a_server_s_words_are_escaped(etcp):
     assert shown.status == 0 and "\\x1b[2J" in shown.out.text and not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", shown.out.text)
 
 
+def test_what_a_server_says_of_a_stream_is_escaped(etcp):
+    listener = etcp.listener()
+    tunnel = Tunnel(etcp, start=False, agent={"spare_connections": 0})
+    tunnel.start_agent(listener.port, wait=False)
+    connection = listener.accept()
+    client = tunnel.connect()
+    stream = connection.expect(peer.OPEN, skip=(peer.HEARTBEAT,)).stream
+    connection.send_frame(peer.code_frame(peer.ERROR, stream, peer.CODE_INTERNAL, "\x1b[2J\u202eevil\x07".encode()))
+    assert is_reset(client)
+    cause = only(status(tunnel.agent)["forwards"])["last_failure"]["cause"]
+    assert "\\x1b[2J" in cause and "\\x07" in cause and not re.search(r"[\x00-\x1f\x7f\u202e]", cause)
+    shown = etcp.finished("etcp", "status", status_socket(tunnel.agent)).out.text
+    assert re.search(r"^  refused +test, .*evil", shown, re.M) and not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", shown)
+
+
 # ---- The tool
 
 
